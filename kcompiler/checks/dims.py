@@ -82,6 +82,19 @@ def _windows(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _caps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    having = " or ".join(name for name, family in FAMILIES.items() if family.capped)
+    for pointer, a in [("/student/architecture", spec.student.architecture), *teacher_architectures(spec)]:
+        if a.final_logit_softcapping is not None and not FAMILIES[a.family].capped:
+            yield tree.diagnostic(
+                "KC4012",
+                f"{pointer}/final_logit_softcapping",
+                "this family does not bound its logits",
+                label=f"a {a.family} would not read it",
+                help=f"remove it, or choose {having}",
+            )
+
+
 def _count(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     declared = spec.student.parameters
     if declared is None:
@@ -149,6 +162,7 @@ def _constants(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 CHECKS = (
     Check(_constants, "student"),
     Check(_windows, "student", "teacher"),
+    Check(_caps, "student", "teacher"),
     Check(_student, "student"),
     Check(_teacher, "teacher"),
     Check(_count, "student"),

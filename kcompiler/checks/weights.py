@@ -38,8 +38,9 @@ ENCODERS = frozenset(
         "xmod",
     }
 )
-#: keys under which families of Transformers 5.23 change their logits after the head: caps (0 and null are none), scales
-CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+#: keys under which families of Transformers 5.23 change their logits after the head: caps (0 and null are none) and
+#: scales. `final_logit_softcapping` is none of them: the loss knows it
+CAPS = ("logits_soft_cap", "output_logit_soft_cap")
 SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier")
 #: kinds of rotary positions that Transformers 5.23 knows, with two older spellings its configs still translate
 ROPE = frozenset({"default", "linear", "dynamic", "yarn", "longrope", "llama3", "proportional", "su", "mrope"})

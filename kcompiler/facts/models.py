@@ -30,7 +30,7 @@ def head_dim(architecture: Architecture) -> int:
 
 
 #: fields that most models lack
-LACKED = ("rope_scaling", "sliding_window", "sliding_window_pattern")
+LACKED = ("rope_scaling", "sliding_window", "sliding_window_pattern", "final_logit_softcapping")
 
 
 def said_of(a: Architecture) -> dict[str, Any]:
@@ -143,7 +143,22 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     theta = _theta(family, config)
     shape = {"family": name_of, **said, "rms_norm_eps": _number(said, "rms_norm_eps"), "rope_theta": theta}
     scaled = scaling(family, config)
-    return {**shape, **({} if scaled is None else {"rope_scaling": scaled.parameters()}), **_windows(family, config)}
+    more = {} if scaled is None else {"rope_scaling": scaled.parameters()}
+    return {**shape, **more, **_windows(family, config), **_cap(family, config)}
+
+
+def _cap(family: Family, config: Mapping[str, Any]) -> dict[str, float]:
+    """The bound of the logits, of a family that has one. A config.json that leaves it out means one; null is none."""
+    if not family.capped:
+        return {}
+    name = "final_logit_softcapping"
+    said = {name: config.get(name, family.unsaid[name])}
+    if said[name] is None:
+        return {}
+    value = _number(said, name)
+    if not value > 0:
+        raise Unfit(f"{name} is {value!r}, no number above zero")
+    return {name: value}
 
 
 def _windows(family: Family, config: Mapping[str, Any]) -> dict[str, int]:

@@ -89,6 +89,16 @@ class Architecture(Params):
         examples=[6],
         json_schema_extra=unit("layer"),
     )
+    final_logit_softcapping: float | None = Field(
+        default=None,
+        exclude_if=_absent,
+        gt=0,
+        le=1e4,
+        description="Bound of the logits of a gemma2: they are this times the tanh of what the head says by this; "
+        "absent: no bound.",
+        examples=[30.0],
+        json_schema_extra=unit("1"),
+    )
     rms_norm_eps: float = Field(
         default=1e-5,
         ge=1e-12,

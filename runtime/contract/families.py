@@ -29,6 +29,8 @@ class Family:
     sandwiched: bool = False
     #: norms multiply by one more than their weight (Gemma)
     offset_norms: bool = False
+    #: whether its logits may be bounded after the head (Gemma 2)
+    capped: bool = False
     #: no fused kernel of attention computes it: it has a cap on its scores (Gemma 2)
     eager: bool = False
     #: every so many layers one attends to the whole text, where a model has a window; 0: none does; None: no window
@@ -206,10 +208,10 @@ FAMILIES: Mapping[str, Family] = {
             **_GEMMA_2,
             "max_position_embeddings": 8192,
             "attn_logit_softcapping": 50.0,
-            # the loss is of what a head says: a student has no cap after it
             "final_logit_softcapping": 30.0,
         },
-        only={**_GEMMA, "attn_logit_softcapping": 50.0, "final_logit_softcapping": None},
+        capped=True,
+        only={**_GEMMA, "attn_logit_softcapping": 50.0},
     ),
     "gemma3_text": Family(
         offset_norms=True,

@@ -36,6 +36,8 @@ SIGNATURE_OP: Mapping[str, str] = {
 }
 #: ops through which a value goes unchanged but for its type and shape
 _PASSED_ON = ("cast", "identity", "reshape", "squeeze", "expand_dims")
+#: what bounds logits, the last first: cap · tanh(x / cap)
+_BOUND = (("mul",), ("tanh",), ("real_div", "mul"))
 Float: TypeAlias = NDArray[np.float32]
 #: times as far from the checkpoint as the nearest values, that what calibration chose may be
 FARTHEST = 4
@@ -327,7 +329,7 @@ def _strays(function: str, kind: str, declared: contracts.Function, program: Fun
     more than its weight) is named as what it is. Many products are linear: the head is what the logits come from.
     """
     if kind == "logits":
-        yield from _head(function, program)
+        yield from _head(function, declared, program)
         return
     modules = declared.modules.get(kind, {})
     found = [operation for operation in program.operations if operation.type == SIGNATURE_OP.get(kind)]
@@ -346,18 +348,32 @@ def _strays(function: str, kind: str, declared: contracts.Function, program: Fun
             yield Finding("island", function, kind, f"{operation.name} ({operation.type}) is not float32")
 
 
-def _head(function: str, program: Function) -> Iterator[Finding]:
-    """The op that the output `logits` comes from must compute in float32, whatever it is called."""
+def _head(function: str, declared: contracts.Function, program: Function) -> Iterator[Finding]:
+    """The op that the output `logits` comes from must compute in float32, whatever it is called; so must those that
+    bound what the head says, where the graph has them."""
     makers = {name: operation for operation in program.operations for name, _ in operation.outputs}
+    bounded = any(len(nodes) > 1 for nodes in declared.modules.get("logits", {}).values())
+    way = [*(_BOUND if bounded else ()), (SIGNATURE_OP["logits"],)]
     operation = makers.get("logits")
-    while operation is not None and operation.type in _PASSED_ON:
-        source = operation.inputs["x"][0]
-        operation = makers.get(source) if isinstance(source, str) else None
-    if operation is None or operation.type != SIGNATURE_OP["logits"]:
-        what = "nothing" if operation is None else f"{operation.name} ({operation.type})"
-        yield Finding("island", function, "logits", f"the logits come from {what}, not from a linear")
-    elif not _is_float32(operation):
-        yield Finding("island", function, "logits", f"{operation.name} ({operation.type}) is not float32")
+    for types in way:
+        while operation is not None and operation.type in _PASSED_ON:
+            operation = _source(operation, makers)
+        if operation is None or operation.type not in types:
+            what = "nothing" if operation is None else f"{operation.name} ({operation.type})"
+            yield Finding("island", function, "logits", f"the logits come from {what}, not from a {' or '.join(types)}")
+            return
+        if not _is_float32(operation):
+            yield Finding("island", function, "logits", f"{operation.name} ({operation.type}) is not float32")
+        operation = _source(operation, makers)
+
+
+def _source(operation: Operation, makers: Mapping[str, Operation]) -> Operation | None:
+    """The operation that an operand of another comes from, constants left out."""
+    for name in ("x", "y"):
+        for source in operation.inputs.get(name, ()):
+            if isinstance(source, str) and source in makers and makers[source].type != "const":
+                return makers[source]
+    return None
 
 
 def _target(package: Package, contract: contracts.Contract) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from transformers import DynamicCache, PreTrainedModel
 from runtime.contract import Refusal
 from runtime.contract import report as facts
 from runtime.contract.families import NAMES
-from runtime.models import build, device
+from runtime.models import build, capping, device
 
 #: tokens of a probe, fewer when the model's context is shorter
 TOKENS = 48
@@ -63,7 +63,7 @@ WHY = {
         f"take a family whose attention has no soft cap, sink or bias of its own, such as {NAMES}",
     ),
     "head": (
-        "changes its logits after the head (soft cap or scale)",
+        "changes its logits after the head, and not by final_logit_softcapping (another cap, a scale)",
         f"take a family whose logits are the head's output, such as {NAMES}",
     ),
 }
@@ -114,7 +114,8 @@ def _causal(model: PreTrainedModel, ids: Sequence[int], base_TV: Tensor, scale: 
 
 
 def _head(model: PreTrainedModel, ids: Sequence[int], base_TV: Tensor, scale: float) -> float:
-    """How far the model's logits are from its head's output; infinite when it has no head of its own."""
+    """How far the model's logits are from its head's output, bounded as its config states; infinite when it has no head
+    of its own."""
     head = model.get_output_embeddings()
     if head is None:
         return float("inf")
@@ -123,7 +124,7 @@ def _head(model: PreTrainedModel, ids: Sequence[int], base_TV: Tensor, scale: fl
     ).last_hidden_state
     if hidden_BTH.shape[-1] != head.weight.shape[-1]:
         return float("inf")
-    return _apart(head(hidden_BTH)[0], base_TV, scale)
+    return _apart(capping.bound(head(hidden_BTH)[0], capping.stated(model)), base_TV, scale)
 
 
 def _measure(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> tuple[dict[str, float], Tensor]:

@@ -69,6 +69,8 @@ def _check(architecture: Architecture) -> int:
         others = " or ".join(name for name, one in FAMILIES.items() if one.own_head_width)
         raise Refusal(f"{a.family} has no head_dim of its own", action=f"remove head_dim or choose {others}")
     _check_rotation(a, family, width)
+    if a.final_logit_softcapping is not None and not family.capped:
+        raise Refusal(f"a {a.family} has no bound on its logits", action="remove final_logit_softcapping")
     if why := windows.fault(a):
         raise Refusal(f"{why[0]}: {why[1]}", action=why[2])
     return width
@@ -143,12 +145,14 @@ def config(architecture: Architecture, special: Mapping[str, int] | None = None)
     scaled = architecture.rope_scaling
     if scaled is not None and "original_max_position_embeddings" in family.unsaid:
         common["original_max_position_embeddings"] = scaled.original_max_position_embeddings
+    if family.capped:
+        common["final_logit_softcapping"] = architecture.final_logit_softcapping
     if family.windowed is not None:
         common["sliding_window"] = architecture.sliding_window
     if family.windowed:
         common["layer_types"] = windows.types(architecture)
     common |= dict.fromkeys(family.width_fields, width)
-    # what a config means that leaves it out, and a student has otherwise: Gemma 2's cap
+    # what a config means that leaves it out, and no architecture states: Gemma 2's cap on scores
     common |= {name: only for name, only in family.only.items() if name in family.unsaid}
     return _CONFIGS[architecture.family](**common)
 

@@ -57,6 +57,8 @@ _KINDS: Mapping[str, _Kind] = {
     "softmax": _Kind("Attention", "aten.softmax."),
     "logits": _Kind(".Linear", path="lm_head", weighted=True),
 }
+#: the module that bounds what a head says (`runtime.models.wrapper`): its calls belong to the head's island
+_BOUND = "LogitBound"
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,9 @@ def island_nodes(program: ExportedProgram) -> dict[str, dict[str, list[str]]]:
         if node.op != "call_function" or not stack:
             continue
         path, owner = list(stack.values())[-1]
+        if owner.endswith(_BOUND):
+            for nodes in found["logits"].values():
+                nodes.append(node.name)
         for kind, of in _KINDS.items():
             if not (owner.endswith(of.owner) and path.endswith(of.path) and str(node.target).startswith(of.calls)):
                 continue

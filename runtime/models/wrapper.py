@@ -1,12 +1,13 @@
 """Transformers decoder (Llama, Qwen3, Phi, …) → two modules with the student's fixed I/O, ready for torch.export.
 
 `Prefill` reads a whole right-padded prompt, `Decode` one token against a read-only cache. Both call the Transformers
-model itself, so every family keeps its own layers; only three things are replaced, all without changing a weight:
+model itself, so every family keeps its own layers; only four things are replaced, all without changing a weight:
 
 - attention: queries of one key/value head are folded into one matmul, so that no key or value is ever repeated
   (Transformers' `repeat_kv` becomes rank-5 `tile`s in Core ML) and the mask is finite;
 - rotary angles: float32 tables made once (`runtime.models.rotation`). Computing `position * frequency` in float16 would
   be wrong by up to 0.1 rad at position 255;
+- a bound on the logits (Gemma 2): the same with a product for the division, in a module of its own;
 - the cache: new keys and values leave as outputs and the host writes them, so that no scatter is in the graph.
 
 Letters: B batch (always 1), T tokens, V vocabulary, L layers, H key/value heads, C cache slots, D head width.
@@ -26,7 +27,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from runtime.contract import Refusal, families
 from runtime.contract.windows import FULL, SLIDING
-from runtime.models import rotation
+from runtime.models import capping, rotation
 
 ATTENTION = "kcompiler_grouped"
 #: attribute of an attention whose mask hides what its window does not hold
@@ -134,6 +135,18 @@ class OffsetRMSNorm(nn.Module):
         return normed + normed * self.weight
 
 
+class LogitBound(nn.Module):
+    """cap · tanh(logits / cap), with a product in the place of the division: a converter makes one of it anyway, under
+    a name that no island knows."""
+
+    def __init__(self, cap: float) -> None:
+        super().__init__()
+        self.cap = cap
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return torch.tanh(logits * (1.0 / self.cap)) * self.cap
+
+
 class _Recorder:
     """Stands where Transformers expects a cache: joins the read-only past with new keys/values and remembers them."""
 
@@ -152,11 +165,16 @@ class _Recorder:
 
 
 class _Function(nn.Module):
-    """What both functions share: a copy of the model's structure (weights shared) with the three replacements."""
+    """What both functions share: a copy of the model's structure (weights shared) with the four replacements."""
 
     def __init__(self, model: PreTrainedModel, context: int, rows: int | None) -> None:
         super().__init__()
         self.model = _share(model)
+        cap = capping.stated(self.model)
+        self.bound: nn.Module = nn.Identity() if cap is None else LogitBound(cap)
+        if cap is not None:
+            # of the copy: the model itself goes on bounding its logits by itself
+            self.model.config.get_text_config(decoder=True).final_logit_softcapping = None
         base = self.model.get_decoder()
         try:
             base.rotary_emb = RopeTable(self.model, context, rows)
@@ -182,7 +200,7 @@ class _Function(nn.Module):
         except AttributeError as error:
             # a convolution's state, a length: what a family asks of its cache beside keys and values
             raise _unknown(self.model, f"it keeps more than keys and values ({error})") from error
-        logits: Tensor = output.logits
+        logits: Tensor = self.bound(output.logits)
         return logits
 
 

@@ -81,6 +81,7 @@ STEP = Step(
         "runtime.contract.code",
         *MIL,
         "runtime.models.admission",
+        "runtime.models.capping",
         "runtime.models.build",
         "runtime.models.device",
         "runtime.models.gauge",

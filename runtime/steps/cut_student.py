@@ -38,6 +38,7 @@ STEP = Step(
         "runtime.models.samples",
         "runtime.models.cutting",
         "runtime.models.admission",
+        "runtime.models.capping",
         "runtime.models.device",
         "runtime.models.build",
         "runtime.models.pouring",

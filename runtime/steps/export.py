@@ -52,6 +52,7 @@ STEP = Step(
         "runtime.models.device",
         "runtime.contract.placing",
         "runtime.models.export",
+        "runtime.models.capping",
         "runtime.models.rotation",
         "runtime.models.wrapper",
         "runtime.models.fxlint",

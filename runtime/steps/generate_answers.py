@@ -52,6 +52,7 @@ STEP = Step(
         "runtime.models.runners",
         "runtime.models.scoring",
         "runtime.models.admission",
+        "runtime.models.capping",
         "runtime.models.build",
         "runtime.models.pouring",
         "runtime.models.tokenizer",

@@ -35,6 +35,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.models.admission",
+        "runtime.models.capping",
         "runtime.models.device",
         "runtime.models.build",
         "runtime.models.pouring",

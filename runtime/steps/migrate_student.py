@@ -41,6 +41,7 @@ STEP = Step(
         "runtime.models.migrating",
         "runtime.models.samples",
         "runtime.models.admission",
+        "runtime.models.capping",
         "runtime.models.device",
         "runtime.models.build",
         "runtime.models.pouring",

@@ -47,6 +47,7 @@ STEP = Step(
         "runtime.models.prompts",
         "runtime.models.build",
         "runtime.models.pouring",
+        "runtime.models.capping",
         "runtime.models.rotation",
         "runtime.models.wrapper",
         "runtime.models.tokenizer",

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime.contract.objective import Top
+from runtime.models import capping
 from runtime.train import fused, linear, objective
 from runtime.train import head as heads
 from runtime.train.objective import Bound, Choices, Side
@@ -69,21 +70,25 @@ class Sum:
     chunk_tokens: int
     #: left_NI, right_OI, bias_O → left · rightᵀ + bias
     product: linear.Product = field(default_factory=heads.kernel)
+    #: bound of the student's logits; a teacher's stands on its head
+    cap: float | None = None
 
-    def chunk(self, batch: Batch, logits_CV: Tensor) -> tuple[Tensor, Tensor]:
-        """sums_K of a chunk, and the gradient of the whole sum with respect to `logits_CV`, whose place it may take."""
+    def chunk(self, batch: Batch, said_CV: Tensor) -> tuple[Tensor, Tensor]:
+        """sums_K of a chunk, and the gradient of the whole sum with respect to what the head said, `said_CV`, whose
+        place it may take."""
+        logits_CV = capping.bound_(said_CV, self.cap)
         taught_CV = None
         if batch.teacher is not None and any(bound.needs_logits for bound in self.terms):
             taught_CV = self._taught(batch.teacher)
             objective.check_width(taught_CV, logits_CV.shape[-1])
         # a card reads its memory at one speed, and each call costs it the same: there a chunk is one block
         if logits_CV.device.type != "cpu":
-            return self._block(batch, logits_CV, taught_CV)
+            return self._through(batch, logits_CV, taught_CV)
         sums_K = logits_CV.new_zeros(len(self.terms))
         size = max(1, BLOCK_BYTES // (logits_CV.element_size() * logits_CV.shape[-1]))
         for begin in range(0, len(logits_CV), size):
             block = slice(begin, begin + size)
-            found_K, gradient_DV = self._block(
+            found_K, gradient_DV = self._through(
                 batch[block], logits_CV[block], None if taught_CV is None else taught_CV[block]
             )
             logits_CV[block] = gradient_DV
@@ -94,8 +99,16 @@ class Sum:
         """The teacher's logits_CV, by the product that the student's are made by."""
         head = teacher.head
         if isinstance(head, nn.Linear):
-            return self.product(teacher.hidden_NH, head.weight, head.bias)
+            return capping.bound_(self.product(teacher.hidden_NH, head.weight, head.bias), capping.cap_of(head))
         return head(teacher.hidden_NH)
+
+    def _through(self, batch: Batch, logits_DV: Tensor, taught_DV: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A block, its gradient taken back through the bound of the logits."""
+        if self.cap is None:
+            return self._block(batch, logits_DV, taught_DV)
+        slope_DV = capping.slope(logits_DV, self.cap)
+        sums_K, gradient_DV = self._block(batch, logits_DV, taught_DV)
+        return sums_K, gradient_DV.mul_(slope_DV)
 
     def _block(self, batch: Batch, logits_DV: Tensor, taught_DV: Tensor | None) -> tuple[Tensor, Tensor]:
         sums: list[Tensor] = []
@@ -203,7 +216,7 @@ def values(hidden_NH: Tensor, head: nn.Linear, batch: Batch, terms: Sequence[Bou
     """values_K of `total`, by the same sums, and no gradient of anything."""
     bias_V = None if head.bias is None else head.bias.detach()
     divisors = _checked(batch, terms)
-    of = Sum(terms, [1 / divisor for divisor in divisors], chunk)
+    of = Sum(terms, [1 / divisor for divisor in divisors], chunk, cap=capping.cap_of(head))
     _, sums_K = _OnePass.apply(hidden_NH.detach(), head.weight.detach(), bias_V, batch, of, None)
     found: Tensor = sums_K / sums_K.new_tensor(divisors)
     return found
@@ -234,6 +247,7 @@ def total(
     divisors = _checked(batch, terms)
     if batch.teacher is not None:
         batch = replace(batch, teacher=Side(batch.teacher.hidden_NH.detach(), batch.teacher.head))
-    of = Sum(terms, [weight / divisor for weight, divisor in zip(weights, divisors, strict=True)], chunk)
+    factors = [weight / divisor for weight, divisor in zip(weights, divisors, strict=True)]
+    of = Sum(terms, factors, chunk, cap=capping.cap_of(head))
     whole, sums_K = _OnePass.apply(hidden_NH, head.weight, head.bias, batch, of, into)
     return whole, sums_K / sums_K.new_tensor(divisors)

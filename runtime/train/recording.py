@@ -33,7 +33,7 @@ from runtime.contract.signals import HEAD, INDEX, ROWS, VERSION, Floats, Full, H
 from runtime.data import answers
 from runtime.data.encode import RESPONSE, Example, encode
 from runtime.machine import durable, host
-from runtime.models import build, tokenizer
+from runtime.models import build, capping, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.record_signals import RecordSignalsParams
 from runtime.train import place as places
@@ -415,6 +415,7 @@ def _index(maker: Maker, listed: Mapping[str, Any], ctx: Context) -> str:
         "vocab_size": maker.vocab,
         "hidden_size": maker.width,
         "bias": getattr(layer, "bias", None) is not None,
+        "cap": capping.stated(maker.model),
         "tokens": maker.tokens,
         "shard_tokens": maker.shard,
         "responses": params.responses,

@@ -28,6 +28,7 @@ from runtime.contract import BrokenEvidence, Refusal, strict_json
 from runtime.contract import report as facts
 from runtime.contract.objective import Top
 from runtime.contract.signals import HEAD, INDEX, ROWS, VERSION
+from runtime.models.capping import Capped
 from runtime.train.batches import Batch, Corpus
 from runtime.train.objective import Side
 from runtime.train.place import HERE
@@ -164,7 +165,8 @@ class Stored:
         made.weight = nn.Parameter(weight_VH.float(), requires_grad=False)
         if bias_V is not None:
             made.bias = nn.Parameter(bias_V.float(), requires_grad=False)
-        return made
+        cap = self.index.get("cap")
+        return made if cap is None else Capped(made, float(cap))
 
     def top(self, places_N: Tensor) -> Top:
         """Of form `top_k`: what is known at these places."""

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from runtime.contract import Refusal
 from runtime.contract.objective import Top
-from runtime.models import admission, build
+from runtime.models import admission, build, capping
 from runtime.models.tokenizer import Tokenizer
 from runtime.train import narrow, whence
 from runtime.train.batches import Batch, Corpus, Group
@@ -81,10 +81,14 @@ def hidden_of(model: PreTrainedModel, groups: Sequence[Group], place: Place = HE
 
 
 def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Linear:
-    """The module hidden_NH → logits_NV. Raises Refusal when the model does more than that to make its logits (a soft
-    cap, a scale): the loss would be of another model (TRL #6629). A few tokens tell it; the logits of a long row over a
-    large vocabulary would be the most that a training ever holds."""
+    """The module hidden_NH → logits_NV, with the bound that the config states. Raises Refusal when the model does more
+    than that to make its logits (a scale, a bound of another kind): the loss would be of another model (TRL #6629). A
+    few tokens tell it; the logits of a long row over a large vocabulary would be the most that a training ever holds.
+    """
     head, ids_BT = model.get_output_embeddings(), ids_BT[:, :HEAD_TOKENS].to(device_of(model))
+    cap = capping.stated(model)
+    if cap is not None and isinstance(head, nn.Linear):
+        head = capping.Capped(head, cap)
     with torch.no_grad():
         own = model(input_ids=ids_BT, use_cache=False).logits
         ours = head(model.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state)

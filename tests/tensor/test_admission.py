@@ -16,6 +16,8 @@ from transformers import (
     BertLMHeadModel,
     BloomConfig,
     BloomForCausalLM,
+    CohereConfig,
+    CohereForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     GPT2Config,
@@ -49,6 +51,7 @@ def model_of(name: str, **changes: Any) -> PreTrainedModel:
         "bert": (BertConfig, BertLMHeadModel, WIDE),
         "roformer": (RoFormerConfig, RoFormerForCausalLM, {**WIDE, "embedding_size": 32}),
         "gemma2": (Gemma2Config, Gemma2ForCausalLM, {**WIDE, "head_dim": 8, "num_key_value_heads": 2}),
+        "cohere": (CohereConfig, CohereForCausalLM, {**WIDE, "num_key_value_heads": 2}),
         "gpt2": (GPT2Config, GPT2LMHeadModel, {"vocab_size": 96, "n_embd": 32, "n_layer": 2, "n_head": 4}),
         "bloom": (BloomConfig, BloomForCausalLM, {"vocab_size": 96, "hidden_size": 32, "n_layer": 2, "n_head": 4}),
         "mamba": (MambaConfig, MambaForCausalLM, {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2}),
@@ -116,9 +119,20 @@ def test_every_sound_family_comes_in_with_or_without_fused_attention(name: str, 
         assert build.load(stage.root / "checkpoint", attention=attention) is not None
 
 
-def test_a_soft_cap_after_the_head_is_refused_where_it_enters(tmp_path: Path) -> None:
-    folder = saved(tmp_path / "model", "gemma2", final_logit_softcapping=0.05)
-    assert "changes its logits after the head" in refused(folder, tmp_path / "out").message
+def test_a_bound_after_the_head_that_the_config_states_comes_in(tmp_path: Path) -> None:
+    """As published Gemma 2 has one; here so tight that nothing else could be taken for it."""
+    stage = imported(saved(tmp_path / "model", "gemma2", final_logit_softcapping=0.05), tmp_path / "out")
+    head = next(one for one in stage.reports["report"]["data"]["entry"] if one["check"] == "head")
+    assert head["passed"]["value"] is True
+    model = build.load(stage.root / "checkpoint")
+    assert model.config.final_logit_softcapping == 0.05
+    with torch.no_grad():
+        assert float(model(input_ids=torch.arange(40)[None]).logits.abs().max()) <= 0.05
+
+
+def test_a_scale_after_the_head_is_refused_where_it_enters(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", "cohere", logit_scale=0.25)
+    assert "changes its logits after the head, and not by" in refused(folder, tmp_path / "out").message
 
 
 def test_a_tie_that_the_weights_break_is_refused_with_both_names(tmp_path: Path) -> None:

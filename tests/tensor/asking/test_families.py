@@ -30,6 +30,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3 with longrope": ("phi3", {"rope_scaling": LONGROPE, **WIDE}),
     "gemma": ("gemma", {"head_dim": 32}),
     "gemma2": ("gemma2", {"sliding_window": 6}),
+    "gemma2 with bounded logits": ("gemma2", {"sliding_window": 6, "final_logit_softcapping": 0.5}),
     "gemma3": ("gemma3_text", {**MIXED, "rope_theta": 1e6}),
     "gemma3 with linear": ("gemma3_text", {**MIXED, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}),
     "llama with linear": ("llama", {"rope_scaling": ROTATIONS["linear"]}),

@@ -21,6 +21,7 @@ from runtime.mil.islands import check_forms
 from runtime.mil.quantize import quantize, restored, wanted
 from runtime.mil.quiet import quiet
 from runtime.models.export import export
+from tests.longer import longer
 from tests.tensor.coreml.conftest import EXPORT, RECIPE, Converted
 from tests.tensor.export.world import Stage, world
 
@@ -199,3 +200,31 @@ def test_every_island_of_phi(tmp_path: Path) -> None:
     widened = [stored.name for stored in opened.weights("decode") if stored.op_type == "constexpr_cast"]
     # gamma and beta of two norms, the bias of the head; its matrix is scaled
     assert len(widened) == 2 * 2 + 1
+
+
+@longer
+@pytest.mark.parametrize("lost", [0, 1, 3])
+def test_the_bound_of_a_gemma2_is_part_of_its_heads_island(lost: int, tmp_path: Path) -> None:
+    """cap · tanh(head / cap): narrowed behind a head in float32, its three ops would throw away what that is for."""
+    changes = {"final_logit_softcapping": 0.5, "sliding_window": 9, "num_hidden_layers": 2}
+    takes = world(tmp_path, "gemma2", **changes)
+    stage = Stage(tmp_path / "exported", takes)
+    export(takes, EXPORT, stage)
+    program = stage.root / "program"
+    contract = alone(contracts.load(program))
+    (nodes,) = contract.functions["decode"].modules["logits"].values()
+    assert len(nodes) == 4
+    narrow = contracts.load(program)
+    narrow.functions["decode"].modules["logits"] = {"lm_head": nodes[: len(nodes) - lost]}
+    (tmp_path / "made").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contracts, "load", lambda _folder: narrow)
+        made = maker(program, load_file(takes["checkpoint"] / "model.safetensors"), tmp_path / "made")
+    opened = made(("logits",), Recipe(default=Weights(weights="fp16")))
+    found, checked = readback.islands(opened, contract, ["logits"])
+    assert checked == 4
+    # each is found by its name, and again on the way back from the logits
+    assert [item.message for item in found if item.subject == "lm_head"] == [
+        f"{one} is float16" for one in nodes[4 - lost :]
+    ]
+    assert sum(item.subject == "logits" for item in found) == lost

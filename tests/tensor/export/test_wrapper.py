@@ -36,6 +36,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "phi3 with longrope": {"family": "phi3", "rope_scaling": ROTATIONS["longrope"]},
     "gemma": {"family": "gemma", "head_dim": 48},
     "gemma2 with a window": {"family": "gemma2", "sliding_window": 7},
+    "gemma2 with bounded logits": {"family": "gemma2", "sliding_window": 7, "final_logit_softcapping": 0.05},
     "gemma3 with a window": {"family": "gemma3_text", "sliding_window": 5, **MIXED},
     "gemma3 with linear": {
         "family": "gemma3_text",

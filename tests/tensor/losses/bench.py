@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from runtime import catalog
@@ -22,7 +22,7 @@ from runtime.steps.train import Term
 from runtime.train import objective
 from runtime.train.batches import Batch, Corpus
 from runtime.train.objective import Bound, Side
-from runtime.train.teaching import hidden_of
+from runtime.train.teaching import head_of, hidden_of
 from tests.tensor.losses import oracle
 from tests.tensor.losses.terms import values
 
@@ -30,13 +30,17 @@ VOCAB, TEMPERATURE = 29, 2.5
 TERMS = ("kl", "reverse_kl", "ce_teacher", "ce_truth", "tool_name", "json_args")
 
 
-def model(hidden: int, layers: int, seed: int, dtype: torch.dtype = torch.float64) -> PreTrainedModel:
-    """Random weights large enough that the logits are far from uniform."""
+def model(
+    hidden: int, layers: int, seed: int, dtype: torch.dtype = torch.float64, cap: float | None = None
+) -> PreTrainedModel:
+    """Random weights large enough that the logits are far from uniform; with a cap, a Gemma 2 that has it."""
     shape = Architecture(
-        family="llama",
+        family="llama" if cap is None else "gemma2",
+        sliding_window=None if cap is None else 5,
+        final_logit_softcapping=cap,
         hidden_size=hidden,
         intermediate_size=2 * hidden,
-        num_hidden_layers=layers,
+        num_hidden_layers=layers if cap is None else 2,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=64,
@@ -74,8 +78,11 @@ def bound(name: str) -> Bound:
 class Bench:
     """`path` is the code that trains; `truth` is the oracle on logits of single, unpadded rows."""
 
-    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
-        self.student, self.teacher = model(16, 2, 1, dtype), model(24, 1, 2, dtype)
+    def __init__(
+        self, dtype: torch.dtype = torch.float64, caps: tuple[float | None, float | None] = (None, None)
+    ) -> None:
+        """`caps` bound the logits of student and teacher."""
+        self.student, self.teacher = model(16, 2, 1, dtype, caps[0]), model(24, 1, 2, dtype, caps[1])
         self.examples = examples()
         names = [str(row) for row in range(len(self.examples))]
         self.corpus = Corpus(names, self.examples, 32, pad_id=0)
@@ -88,10 +95,14 @@ class Bench:
         batch = self.batch()
         terms = [bound(name) for name in names]
         with torch.no_grad():
-            taught = Side(hidden_of(self.teacher, batch.groups), self.teacher.lm_head)
-        student = Side(hidden_of(self.student, batch.groups), self.student.lm_head)
+            taught = Side(hidden_of(self.teacher, batch.groups), self.head(self.teacher))
+        student = Side(hidden_of(self.student, batch.groups), self.head(self.student))
         counts = objective.totals(batch.masks_N)
         return values(student, taught, batch.target_N, batch.masks_N, terms, counts, chunk_tokens)
+
+    def head(self, of: PreTrainedModel) -> nn.Linear:
+        """As training finds it."""
+        return head_of(of, torch.tensor([self.examples[0].ids]), "model")
 
     def truth(self, name: str) -> float:
         """The oracle's value of one term."""

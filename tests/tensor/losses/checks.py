@@ -40,9 +40,9 @@ def check_denominator() -> None:
     check_values(("tool_name", "ce_truth"))
 
 
-def check_gradient(name: str) -> None:
+def check_gradient(name: str, bench: Bench | None = None) -> None:
     """The gradient autograd gives is the slope of the oracle's value, along a random direction of all weights."""
-    bench = Bench()
+    bench = bench or Bench()
     (value,) = bench.path((name,))
     parameters = list(bench.student.parameters())
     generator = torch.Generator().manual_seed(11)

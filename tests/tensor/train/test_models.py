@@ -78,6 +78,7 @@ def test_a_tied_head_is_counted_and_stored_once(tmp_path: Path) -> None:
         ({"head_dim": 7}, "head width 7"),
         ({"family": "phi", "head_dim": 16}, "phi has no head_dim"),
         ({"family": "qwen2", "head_dim": 16}, "qwen2 has no head_dim"),
+        ({"final_logit_softcapping": 30.0}, "a llama has no bound on its logits"),
     ],
 )
 def test_impossible_dimensions_are_refused(changes: dict[str, Any], message: str) -> None:

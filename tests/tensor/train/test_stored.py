@@ -22,6 +22,7 @@ from runtime import catalog, digest
 from runtime.contract import BrokenEvidence, Refusal, signals
 from runtime.contract.signals import Full, Hidden, Likeliest
 from runtime.machine.ledger import Ledger, record
+from runtime.models import build, capping
 from runtime.steps.reach import ReachParams, Tried
 from runtime.steps.record_signals import RecordSignalsParams
 from runtime.steps.train import Term, TrainParams
@@ -106,6 +107,28 @@ def asking(taught: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     """The same training from the teacher itself."""
     given = world.params(losses=losses(False), needs_teacher=True, steps=10)
     return trained(tmp_path_factory.mktemp("asking"), taught, given)
+
+
+def test_a_teacher_that_bounds_its_logits_is_stored_with_its_bound(base: dict[str, Path], tmp_path: Path) -> None:
+    """Its hidden states say nothing of it: the same training from them and from the teacher, to the last bit."""
+    shape = world.architecture(family="gemma2", hidden_size=48, final_logit_softcapping=3.0)
+    known = Stage(tmp_path / "teacher", base)
+    fit(base, world.params(architecture=shape, steps=60), known, made_by="bootstrap")
+    taught = {**base, "teacher": known.root / "checkpoint"}
+    kept = recorded(tmp_path / "kept", taught, asked(FORMS["hidden"]))
+    assert capping.cap_of(stored.Stored(kept.root / "signals").head()) == 3.0
+    students = {"architecture": world.architecture(family="gemma2", final_logit_softcapping=0.2), "steps": 3}
+    given = world.params(losses=losses(False), needs_teacher=True, **students)
+    asking = trained(tmp_path / "asking", taught, given)
+    found = trained(tmp_path / "found", taking(taught, kept.root / "signals"), params("hidden", **students))
+    name = "checkpoint/model.safetensors"
+    assert (found.root / name).read_bytes() == (asking.root / name).read_bytes()
+    assert build.load(found.root / "checkpoint").config.final_logit_softcapping == 0.2
+    # and without the bound it is another training
+    index = kept.root / "signals" / signals.INDEX
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"cap": None}), encoding="utf-8")
+    other = trained(tmp_path / "other", taking(taught, kept.root / "signals"), params("hidden", **students))
+    assert (other.root / name).read_bytes() != (asking.root / name).read_bytes()
 
 
 @pytest.mark.parametrize("packing", [False, True])

@@ -63,18 +63,18 @@ def test_a_teacher_does_not_learn() -> None:
 
 
 def test_refused_a_model_that_changes_its_logits_after_the_head() -> None:
-    """Soft caps and scales on the way out were lost by fused losses elsewhere (TRL #6629)."""
-    from transformers import AutoModelForCausalLM, Gemma2Config
+    """Soft caps and scales on the way out were lost by fused losses elsewhere (TRL #6629). A cap is none of them where
+    the config states it: tests/tensor/losses/test_capped.py."""
+    from transformers import AutoModelForCausalLM, CohereConfig
 
-    config = Gemma2Config(
+    config = CohereConfig(
         vocab_size=64,
         hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
         num_key_value_heads=1,
-        head_dim=8,
-        final_logit_softcapping=0.5,
+        logit_scale=0.5,
     )
     model = AutoModelForCausalLM.from_config(config)
     with pytest.raises(Refusal, match="changes its logits after the head"):

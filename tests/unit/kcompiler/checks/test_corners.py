@@ -631,6 +631,10 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("a pattern of layers that are alike", student(family="mistral", sliding_window=16, sliding_window_pattern=2),
               ("KC4011",), ("a mistral does not mix",)),
         Claim("a teacher's window", taught(sliding_window=16), ("KC4010",)),
+        Claim("a bound on logits", student(family="gemma2", sliding_window=16, final_logit_softcapping=30.0)),
+        Claim("of a family without", student(final_logit_softcapping=30.0), ("KC4012",),
+              ("a llama would not read it", "choose gemma2")),
+        Claim("of a teacher without", taught(final_logit_softcapping=30.0), ("KC4012",)),
         Claim("heads of two channels beside a width of its own", student(hidden_size=34, head_dim=2), ("KC4002", "KC4007")),
         Claim("heads of two channels by the width", student(hidden_size=8, intermediate_size=16), ("KC4007",),
               ("no published decoder has such a head_dim",)),
@@ -866,8 +870,9 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("an encoder that says that it is one", local(), ("KC4231",), files=brought(model_type="bert", is_decoder=False)),
         Claim("an encoder made a decoder", local(), files=brought(model_type="bert", is_decoder=True)),
         Claim("a student's start", begun, ("KC4231",), files=brought(is_causal=False)),
-        Claim("a cap and a scale", local(), ("KC4232",), ("final_logit_softcapping 30.0, logit_scale 0.0625\n",),
-              files=brought(final_logit_softcapping=30.0, logit_scale=0.0625)),
+        Claim("a cap and a scale", local(), ("KC4232",), ("logits_soft_cap 30.0, logit_scale 0.0625\n",),
+              files=brought(logits_soft_cap=30.0, logit_scale=0.0625)),
+        Claim("the cap that the loss knows", local(), files=brought(final_logit_softcapping=30.0)),
         Claim("a scale alone", local(), ("KC4232",), ("has logits_scaling 8.0\n",), files=brought(logits_scaling=8.0)),
         Claim("no cap and a scale of one", local(), files=brought(final_logit_softcapping=None, logit_scale=1.0,
                                                                   logits_soft_cap=0, lm_head_multiplier=True)),
@@ -1627,6 +1632,10 @@ def configs() -> None:
     assert of_config({"model_type": "mistral", "sliding_window": 512})["sliding_window"] == 512
     gemma2, gemma3 = {"model_type": "gemma2", "final_logit_softcapping": None}, {"model_type": "gemma3_text"}
     assert of_config({"model_type": "gemma", "hidden_act": "gelu"})["head_dim"] == 256
+    # a config.json of Gemma 2 that says nothing bounds its logits, and one that says null does not
+    assert "final_logit_softcapping" not in of_config(gemma2)
+    for said, cap in (({}, 30.0), ({"final_logit_softcapping": 20}, 20.0)):
+        assert of_config({"model_type": "gemma2", **said})["final_logit_softcapping"] == cap
     for more, said in (({}, {}), ({"sliding_window_pattern": 6}, {}), ({"layer_types": MIXED * 2}, {}),
                        ({"layer_types": MIXED[3:] * 3}, {"sliding_window_pattern": 3}),
                        ({"sliding_window_pattern": 4}, {"sliding_window_pattern": 4})):  # fmt: skip
@@ -1655,7 +1664,9 @@ def configs() -> None:
         ({**gemma2, "layer_types": ["sliding_attention"] * 2}, "follow no pattern"),
         ({**gemma2, "layer_types": [*MIXED, "full_attention", "sliding_attention"]}, "follow no pattern"),
         ({**gemma2, "query_pre_attn_scalar": 144}, "its query_pre_attn_scalar is 144, and its heads are 256 wide"),
-        ({"model_type": "gemma2"}, "its final_logit_softcapping is 30.0"),
+        ({**gemma2, "final_logit_softcapping": 0}, "final_logit_softcapping is 0.0, no number above zero"),
+        ({**gemma2, "final_logit_softcapping": "30"}, "final_logit_softcapping is '30', no number"),
+        ({"model_type": "gemma3_text", "final_logit_softcapping": 30.0}, "its final_logit_softcapping is 30.0"),
         ({**gemma2, "attn_logit_softcapping": 30.0}, "its attn_logit_softcapping is 30.0, and a student's is 50.0"),
         ({"model_type": "gemma", "hidden_act": "relu"}, "its hidden_act is 'relu', and a student's is 'gelu_pytorch"),
         ({**gemma3, "rope_local_base_freq": 5e3}, "with a window is another (default, 5000.0)"),
