@@ -50,6 +50,14 @@ def test_prefills_decode_states_int8_and_onnx_pass_every_gate(passed: Home, tmp_
             ("value_cache", "float16"),
         ]
         assert [one.name for one in function.outputs] == ["logits"]
+    # on a Mac whose place is taken by one that computes: one state for all functions
+    from runtime.coreml.attest import Wanted, attest
+    from tests.tensor.coreml.standin import MAC, Faults, clock, stand_in
+
+    core_ml = Faults()
+    wanted = Wanted(precision="quantized", units="cpu_and_gpu", repetitions=20, clock=clock())
+    data = attest(out, wanted, MAC, stand_in(core_ml))
+    assert (data["level"]["value"], data["lacks"], set(core_ml.asked)) == (5, [], {"decode"})
     question = "Will it rain tomorrow?"
     passed.run("deliver", SPEC, "--to", str(tmp_path / "other")).ended(0, "")
     assert answered(out, question) == answered(tmp_path / "other", question) != ""
