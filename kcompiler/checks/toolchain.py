@@ -6,13 +6,13 @@ plan contains, is in the table for its readers and never reported.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from kcompiler import tables
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import sizes
+from kcompiler.facts.errata import within
 from kcompiler.facts.rounding import rounded
 from kcompiler.facts.runners import ways
 from kcompiler.facts.teacher import weights_of
@@ -27,30 +27,6 @@ from runtime.contract.targets import UNITS
 
 #: what every spec is lowered to, whatever its sections say, and the step that makes its teacher
 PIPELINE = ("data", "tokenizer", "reach", "train", "probe", "export", "convert", "verify", "evaluate")
-_COMPARATOR = re.compile(r"(==|>=|<=|<|>)(.+)")
-_VERSION = re.compile(r"(?P<release>[0-9]+(\.[0-9]+)*)(?P<early>\.?(dev|a|b|rc)[0-9]+)?")
-_ORDER: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
-    "==": lambda a, b: a == b,
-    ">=": lambda a, b: a >= b,
-    "<=": lambda a, b: a <= b,
-    "<": lambda a, b: a < b,
-    ">": lambda a, b: a > b,
-}
-
-
-def _key(version: str, width: int = 6) -> tuple[int, ...]:
-    """A version in order; what comes before a release (`9.1.dev1`) sorts below it. Unknown spellings sort lowest."""
-    match = _VERSION.match(version)
-    if match is None:
-        return (-1,) * (width + 1)
-    parts = [int(part) for part in match["release"].split(".")][:width]
-    return (*parts, *[0] * (width - len(parts)), -1 if match["early"] else 0)
-
-
-def within(version: str, span: str) -> bool:
-    """Whether a version lies in a range such as `>=9.0,<9.1`."""
-    found = [_COMPARATOR.fullmatch(part) for part in span.split(",")]
-    return all(one is not None and _ORDER[one[1]](_key(version), _key(one[2])) for one in found)
 
 
 def backends(spec: Spec) -> Iterator[tuple[str, Backend]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from kcompiler.facts.errata import avoided
 from kcompiler.lower.nodes import Nodes
+from runtime import catalog
 
 #: every package: one function per shape
 STRATEGY = "multifunction"
@@ -65,6 +67,7 @@ class Delivery(Nodes):
                 "islands": islands,
                 "cache": shapes.decode.cache,
                 "calibrated": bool(stored),
+                "errata": avoided(catalog.load("backends", "coreml").requires),
             },
             {"program": "step:export#program", **stored},
             origin="/quantization",

@@ -30,6 +30,7 @@ from runtime.contract.recipe import BITS, SIZED, Weights
 from runtime.contract.targets import Deployment
 from runtime.machine import durable
 from runtime.mil import normalise, stateful
+from runtime.mil.errata import Done, counted, recorded
 from runtime.mil.islands import ISLANDS, check_forms, island_names, replace, stem, store_narrow, widened
 from runtime.mil.quantize import Float, Form, Quantized, Sparse, matches, quantize, wanted
 from runtime.mil.quiet import quiet
@@ -54,6 +55,8 @@ NARROWING = "common::add_fp16_cast"
 #: what must follow the first half for its program to be written
 SETTLING = ("common::const_elimination", "common::dead_code_elimination")
 PREFIX = "model."
+#: elements from which on coremltools rounds a tensor's small numbers as numpy does
+RAISED_BELOW = 400
 
 
 def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weights]:
@@ -139,29 +142,35 @@ def _toolchain(what: str) -> Iterator[None]:
         ) from error
 
 
-def narrow(program: Any, function: contracts.Function, islands: Sequence[str]) -> None:
-    """Make a converted program float16, in place, but for the islands. Call inside `quiet()`."""
+def narrow(program: Any, function: contracts.Function, islands: Sequence[str]) -> Done:
+    """Make a converted program float16, in place, but for the islands; returns what errata made it change. Call inside
+    `quiet()`."""
     from coremltools.converters.mil.mil.passes.graph_pass import PassOption
     from coremltools.converters.mil.mil.passes.pass_pipeline import PassPipelineManager
 
-    _settle_small(program, function)
+    done = Done({"small-weights": _settle_small(program, function)})
     kept, rest = island_names(function, islands), _halves()[1]
     rest._pass_options[NARROWING] = [PassOption(option_name="op_selector", option_val=lambda op: op.name not in kept)]
     with _toolchain(f"the {function.kind} of {function.length} to float16"):
         PassPipelineManager.apply_pipeline(program, rest)
-        store_narrow(program, function)
+        done["island-weights"] = store_narrow(program, function)
+    return done
 
 
-def _settle_small(program: Any, function: contracts.Function) -> None:
+def _settle_small(program: Any, function: contracts.Function) -> int:
     """Make weights that float16 rounds to zero zero, in place: in tensors of fewer than 400 elements coremltools takes
-    the smallest float16 number instead, as if every small number were the epsilon of a division."""
+    the smallest float16 number instead, as if every small number were the epsilon of a division. Returns how many
+    elements of such tensors that were."""
+    settled = 0
     for op in program.functions["main"].operations:
         if op.op_type != "const" or op.name not in function.parameters:
             continue
         value = op.outputs[0].val
         lost = (value != 0) & (value.astype(np.float16) == 0)
+        settled += int(lost.sum()) if lost.size < RAISED_BELOW else 0
         if lost.any():
             op.outputs[0]._sym_val.val = np.where(lost, value.dtype.type(0), value)
+    return settled
 
 
 def joined(programs: Mapping[str, Any], default: str) -> Any:
@@ -355,12 +364,13 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
                 stateful.keep(programs[name], function, contract.kv_cache)
         weights = weights or weights_of(exported)
     ctx.progress(len(programs), len(programs) + 1, "saving")
-    default, folder, sizes = contract.prefills()[0][0], ctx.out("package"), {}
+    default, folder, sizes, done = contract.prefills()[0][0], ctx.out("package"), {}, Done()
     with quiet():
         save(joined(programs, default), ctx.out("float32") / "float32.mlpackage", toolchain, params.deployment)
         for name, function in contract.functions.items():
-            narrow(programs[name], function, params.islands)
+            done += narrow(programs[name], function, params.islands)
         whole = joined(programs, default)
+        errata = recorded(params.errata, contract, counted(whole, contract, done), REMOVED_PASSES, toolchain)
         operations = {name: len(block.operations) for name, block in whole.functions.items()}
         sizes["fp16"] = save(whole, folder / "fp16.mlpackage", toolchain, params.deployment)
         compress(whole, contract.functions, plan, weights, stored)
@@ -372,5 +382,6 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
         "tokenizer": contract.tokenizer_sha256,
         "prompt_wrapper": contract.template_sha256,
     }
-    ctx.report("report", _report(packaged, plan, operations, sizes), fingerprints=marks)
+    data = _report(packaged, plan, operations, sizes) | {"errata": errata}
+    ctx.report("report", data, fingerprints=marks)
     ctx.say(f"fp16 {sizes['fp16']} bytes, quantized {sizes['quantized']} bytes")

@@ -34,12 +34,13 @@ def stem(name: str) -> str:
     return name.removesuffix(NARROWED).removesuffix(WIDENED)
 
 
-def store_narrow(program: Any, function: contracts.Function) -> None:
-    """Store the checkpoint's tensors that islands read in float16, each widened by a constant op, in place."""
+def store_narrow(program: Any, function: contracts.Function) -> int:
+    """Store the checkpoint's tensors that islands read in float16, each widened by a constant op, in place; returns how
+    many."""
     from coremltools.converters.mil.mil import Builder as mb
     from coremltools.converters.mil.mil import types
 
-    block = program.functions["main"]
+    block, stored = program.functions["main"], 0
     with block:
         for op in list(block.operations):
             if op.op_type != "const" or op.name not in function.parameters or op.outputs[0].dtype != types.fp32:
@@ -47,6 +48,8 @@ def store_narrow(program: Any, function: contracts.Function) -> None:
             held = op.outputs[0].val.astype(np.float16)
             wide = mb.constexpr_cast(source_val=held, output_dtype="fp32", name=op.name + WIDENED, before_op=op)
             replace(block, op, wide)
+            stored += 1
+    return stored
 
 
 def replace(block: Any, op: Any, new: Any) -> None:

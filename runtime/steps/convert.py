@@ -12,12 +12,15 @@ from typing import Literal
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.errata import KNOWN
 from runtime.contract.recipe import Recipe
 from runtime.contract.targets import ComputeUnits, Deployment
 
 
 class ConvertParams(Params):
     deployment: Deployment = "iOS18"
+    #: known defects of coremltools (`kcompiler/tables/errata.yaml`) of which the report says how they were avoided
+    errata: list[str] = Field(default_factory=lambda: [*KNOWN], exclude_if=lambda ids: ids == [*KNOWN])
     #: where a host is to let Core ML compute: it stands in the contract, nothing of the package follows from it
     compute_units: ComputeUnits = Field(default="all", exclude_if=lambda units: units == "all")
     #: "multifunction": one package, one function per shape, weights shared
@@ -54,6 +57,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.mil.convert",
+        "runtime.mil.errata",
         "runtime.mil.islands",
         "runtime.mil.stateful",
         "runtime.mil.quantize",
@@ -62,6 +66,7 @@ STEP = Step(
         "runtime.mil.quiet",
         "runtime.mil.stored",
         "runtime.mil.lazy",
+        "runtime.contract.errata",
         "runtime.contract.families",
         "runtime.contract.rotation",
         "runtime.contract.windows",

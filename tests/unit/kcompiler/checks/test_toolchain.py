@@ -168,6 +168,17 @@ def used_backends() -> None:
     assert further(use="gguf", path="m.gguf") == [(there, "llama")]
 
 
+def of_a_conversion() -> None:
+    """Which errata a conversion is asked to record: avoided ones of its coremltools."""
+    errata = importlib.import_module("kcompiler.facts.errata")
+    found = errata.avoided({"coremltools": "9.0", "torch": "2.13.0"})
+    assert {"rms-norm-eps", "alpha-ignored", "training-dialect", "island-weights"} <= set(found)
+    assert not {"rms-norm-overflow", "ane-vocabulary", "enumerated-shapes"} & set(found)
+    assert set(found) - set(errata.avoided({"coremltools": "9.0"})) == {"training-dialect", "quantizer-import"}
+    assert "alpha-ignored" not in errata.avoided({"coremltools": "9.1", "torch": "2.13.0"})
+    assert errata.avoided({"torch": "2.13.0"}) == []
+
+
 def places() -> None:
     """Where an erratum is shown."""
     toolchain = importlib.import_module("kcompiler.checks.toolchain")
@@ -179,7 +190,7 @@ def places() -> None:
     assert toolchain._place(None) == "/hardware/targets/compute_unit"
 
 
-ARITHMETIC = (places, conditions, versions, concerned, used_backends)
+ARITHMETIC = (of_a_conversion, places, conditions, versions, concerned, used_backends)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

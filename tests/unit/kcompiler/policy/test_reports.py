@@ -133,6 +133,7 @@ def test_every_rule_decides_over_real_reports() -> None:
         "answers-complete",
         "answers-written",
         "answers-written-within",
+        "errata-recorded",
         "import-examined",
         "import-checks",
         "rounding-agreement",
