@@ -23,7 +23,7 @@ from runtime.contract.vocabulary import differences
 from runtime.contract.weights import Weights
 
 #: fields of both specs that decide which ids stand for which texts
-_SAME = ("tokenizer.vocab_size", "tokenizer.special", "tokenizer.added")
+_SAME = ("tokenizer.vocab_size", "tokenizer.special", "tokenizer.added", "tokenizer.expand")
 #: what else decides a tokenizer that is trained here
 _TRAINED = ("data.sources", "data.held_out", "tokenizer.template", "tokenizer.single_token_tags", "execution.seed")
 

@@ -48,7 +48,7 @@ def _fault(spec: Spec, world: World) -> tuple[str, str, str]:
         way = f"take weights with a tokenizer of kind {' or '.join(KINDS)}, or remove `migrate`"
         return f"its tokenizer is of kind {kind}, whose tokens are no bytes", way, "of these weights"
     width, same = folder.number("vocab_size"), "remove `migrate`: every row stays where it is"
-    if width is None or width != spec.tokenizer.vocab_size or spec.tokenizer.added:
+    if width is None or width != spec.tokenizer.vocab_size or spec.tokenizer.added or spec.tokenizer.expand:
         return "", "", ""
     if spec.tokenizer.source == "student":
         return "the spec's tokenizer is the one of these weights", same, "it is taken from here"

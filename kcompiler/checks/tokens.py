@@ -156,14 +156,16 @@ def _room(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 def _added(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    if spec.tokenizer.source == "train" and spec.tokenizer.added:
-        yield tree.diagnostic(
-            "KC4308",
-            "/tokenizer/added",
-            "a tokenizer that is trained here has every control token",
-            label="nothing is lacking",
-            help="remove the key; it is for tokenizers that come with weights",
-        )
+    for key in ("added", "expand"):
+        if spec.tokenizer.source == "train" and getattr(spec.tokenizer, key):
+            yield tree.diagnostic(
+                "KC4308",
+                f"/tokenizer/{key}",
+                "a tokenizer that is trained here has every control token",
+                label="nothing is lacking",
+                help="remove the key; it is for tokenizers that come with weights"
+                + ("; write the texts under single_token_tags" if key == "expand" else ""),
+            )
 
 
 def _width(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
@@ -323,6 +325,15 @@ def _ends(spec: Spec, tree: Tree, folder: Folder, tokens: dict[str, int]) -> Ite
 
 def _ids(spec: Spec, tree: Tree, tokens: dict[str, int]) -> Iterator[Diagnostic]:
     count, largest, width = len(set(tokens.values())), max(tokens.values()), spec.tokenizer.vocab_size
+    more = len(spec.tokenizer.expand)
+    if more and count == largest + 1 and largest < width < count + more:
+        yield tree.diagnostic(
+            "KC4303",
+            "/tokenizer/expand",
+            "the vocabulary has no room for the tokens that it is expanded by",
+            label=f"{count} ids and {more} more, vocab_size is {width}",
+            help=f"write `vocab_size: {count + more}` and `student.migrate`, which gives the weights rows for them",
+        )
     if largest >= width or count != largest + 1:
         what = f"ids up to {largest}" if largest >= width else f"{largest + 1 - count} holes among its ids"
         yield tree.diagnostic(
@@ -356,16 +367,25 @@ def _known(spec: Spec, tree: Tree, vocabulary: dict[str, int], added: dict[str, 
                 label=f"wanted as {name}",
                 help=did_you_mean(text, free) or "name one of its tokens",
             )
+    for i, text in enumerate(spec.tokenizer.expand):
+        if text in added or text in vocabulary or text in special.values():
+            yield tree.diagnostic(
+                "KC4308",
+                f"/tokenizer/expand/{i}",
+                f"the tokenizer has a token `{text}` already",
+                label="it would be a second one",
+                help="remove it here",
+            )
     spelled = {_byte_level(text) for text in spec.tokenizer.single_token_tags} | set(spec.tokenizer.single_token_tags)
     known = spelled & (set(vocabulary) | set(added))
     for i, tag in enumerate(spec.tokenizer.single_token_tags):
-        if tag not in known and _byte_level(tag) not in known:
+        if tag not in known and _byte_level(tag) not in known and tag not in spec.tokenizer.expand:
             yield tree.diagnostic(
                 "KC4306",
                 f"/tokenizer/single_token_tags/{i}",
                 f"`{tag}` is no single token of the teacher's tokenizer",
                 label="more than one id",
-                help="remove it, or add the token to the teacher and its embedding",
+                help="remove it, or write it under tokenizer.expand",
             )
 
 

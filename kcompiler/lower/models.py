@@ -184,6 +184,7 @@ class Models(Nodes):
                 "vocab_size": tokenizer.vocab_size,
                 "special": tokenizer.special.model_dump(),
                 "added": list(tokenizer.added),
+                "expand": list(tokenizer.expand),
                 "reduce": self._reduced(),
                 "template": tokenizer.template,
                 "system": tokenizer.system,

@@ -49,6 +49,13 @@ class Tokenizer(Section):
         json_schema_extra=DISTINCT,
         examples=[["pad"]],
     )
+    expand: Annotated[list[ControlToken], Distinct] = Field(
+        default_factory=list,
+        description="Texts that a taken tokenizer gets as tokens of their own, each the next unused id; rows may hold "
+        "them. Weights without a row for them are given one by student.migrate.",
+        json_schema_extra=DISTINCT,
+        examples=[["<tool>", "</tool>"]],
+    )
     template: str = Field(
         min_length=1,
         max_length=10_000,

@@ -85,6 +85,7 @@ def migrate_student(takes: Mapping[str, Path], params: MigrateStudentParams, ctx
         "parameters": facts.measured(build.count(written), "parameter"),
         "parameters_before": facts.measured(build.count(before), "parameter"),
         **_counts(migration),
+        "cost": cost(before, written),
         "specials_kept": facts.rate(*migration.kept_specials(params.gone)),
         **audited,
         "logits_difference": apart,
@@ -160,12 +161,41 @@ def remade(tensor: Tensor, migration: Migration) -> Tensor:
     return rows_V
 
 
+def cost(before: PreTrainedModel, after: PreTrainedModel) -> dict[str, Any]:
+    """What embedding and head take before and after, a tied head once: numbers, and bytes as a package or a checkpoint
+    stores them."""
+    sides = {"before": before.state_dict(), "after": after.state_dict()}
+    names = _distinct(before)
+    numbers = {side: sum(tensors[name].numel() for name in names) for side, tensors in sides.items()}
+    # a matrix of eight bits has a scale in float16 for each row; a bias stays float16
+    eight = {
+        side: sum(one.numel() + 2 * len(one) if one.ndim == 2 else 2 * one.numel() for one in map(tensors.get, names))
+        for side, tensors in sides.items()
+    }
+    return {
+        "parameters_before": facts.measured(numbers["before"], "parameter"),
+        "parameters": facts.measured(numbers["after"], "parameter"),
+        "fp32": {side: facts.measured(4 * count, "byte") for side, count in numbers.items()},
+        "fp16": {side: facts.estimated(2 * count, "byte", by="2 bytes a number") for side, count in numbers.items()},
+        "int8": {
+            side: facts.estimated(count, "byte", by="1 byte a number and 2 for the scale of a row")
+            for side, count in eight.items()
+        },
+    }
+
+
+def _distinct(model: PreTrainedModel) -> list[str]:
+    """Names of the tensors by id, of those that are one the last."""
+    tensors = model.state_dict()
+    return sorted({tensors[name].untyped_storage().data_ptr(): name for name in by_id(model)}.values())
+
+
 def audit(
     before: PreTrainedModel, after: PreTrainedModel, origins: Sequence[Mapping[str, Any]], migration: Migration
 ) -> dict[str, Any]:
     """What holds of the written model by the written record, row by row."""
     olds, news = before.state_dict(), after.state_dict()
-    names = sorted({id(olds[name].untyped_storage()): name for name in by_id(before)}.values())
+    names = _distinct(before)
     same = kept = declared = count = 0
     norms: list[dict[str, Any]] = []
     moved = [(i, one["old"][0]) for i, one in enumerate(origins) if one["how"] in KEPT]

@@ -28,6 +28,11 @@ class Bound(Params):
     field: str = Field(description="Field of the spec that a message names.", examples=["training.stages.0.max_length"])
 
 
+def _none(value: list[str]) -> bool:
+    """A tokenizer that is taken as it is says nothing of it in a lock."""
+    return not value
+
+
 class TokenizerParams(Params):
     source: Literal["train", "teacher"]
     #: rows of the embedding = width of the loss = size of the tokenizer; reserved tokens fill the difference
@@ -35,6 +40,8 @@ class TokenizerParams(Params):
     special: Special = Field(default_factory=Special)
     #: which of them a taken tokenizer lacks: they get unused ids, and their embedding is learnt
     added: list[Literal["pad", "bos", "eos"]] = Field(default_factory=list)
+    #: texts that a taken tokenizer gets as tokens of their own, the next unused ids in this order
+    expand: list[str] = Field(default_factory=list, exclude_if=_none)
     #: whether a taken tokenizer is reduced to the ids that the training rows use, filled up to `vocab_size`
     reduce: bool = False
     #: literal text with exactly one {prompt} and one {response}, in this order; or `chat`: the tokenizer's own

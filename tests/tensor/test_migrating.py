@@ -88,13 +88,17 @@ OLD = pieces(["▁turn", "▁it", "▁on", "▁make", "stop"], CONTROL)
 NEW = byte_level(["▁turn", "▁it", "▁louder"], ["<|end|>", "<|begin|>", "<|fill|>", "<tool>"])
 
 
-def step(root: Path, old: Path, new: Backend, special: Special, size: int, **params: Any) -> tuple[Stage, Migration]:
+def step(
+    root: Path, old: Path, new: Backend, special: Special, size: int, expand: tuple[str, ...] = (), **params: Any
+) -> tuple[Stage, Migration]:
     """The step over a small dataset and this tokenizer of the spec's, with ids up to `size`."""
     data = dataset(root / "data")
     shutil.copy(data / "train.jsonl", data / "test.jsonl")
     (root / "spec").mkdir()
     new.save(str(root / "spec/tokenizer.json"))
-    asked = TokenizerParams(source="teacher", vocab_size=size, special=special, template="{prompt}\n{response}")
+    asked = TokenizerParams(
+        source="teacher", vocab_size=size, special=special, template="{prompt}\n{response}", expand=list(expand)
+    )
     made = Stage(root / "tokenizer-stage", {"dataset": data, "teacher": root / "spec"})
     fitting.make({"dataset": data, "teacher": root / "spec"}, asked, made)
     takes = {"original": old, "folder": old, "tokenizer": made.root / "tokenizer", "dataset": data}
@@ -244,6 +248,35 @@ def test_padding_with_the_end_and_rows_without_a_token(tmp_path):
     assert value(stage, "moved") == 0
     assert value(stage, "specials_kept") == 1.0
     assert migration.named == list(range(named))
+
+
+OWN = Special(pad="<pad>", bos="<s>", eos="</s>")
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_expanded_vocabulary_moves_nothing_and_says_what_it_costs(tmp_path: Path, tied: bool) -> None:
+    """Two tokens more are two rows of 32 numbers more in each table, at the end."""
+    width = OLD.get_vocab_size(with_added_tokens=True)
+    old = folder(tmp_path / "old", OLD, tie_word_embeddings=tied)
+    stage, migration = step(tmp_path, old, OLD, OWN, width + 2, ("<call>", "</call>"))
+    assert migration.kept == {i: i for i in range(width)}
+    assert [migration.after.tokens[i] for i in migration.new] == [
+        Token(text, text.encode(), "added") for text in ("<call>", "</call>")
+    ]
+    assert (value(stage, "moved"), value(stage, "dropped"), value(stage, "specials_kept")) == (0, 0, 1.0)
+    cost, tables = stage.reports["report"]["data"]["cost"], 1 if tied else 2
+    assert cost["parameters"]["value"] - cost["parameters_before"]["value"] == 2 * 32 * tables
+    assert cost["parameters"]["value"] == (width + 2) * 32 * tables
+    assert value(stage, "parameters") - value(stage, "parameters_before") == 2 * 32 * tables
+    grown = {form: cost[form]["after"]["value"] - cost[form]["before"]["value"] for form in ("fp32", "fp16", "int8")}
+    assert grown == {"fp32": 256 * tables, "fp16": 128 * tables, "int8": 2 * (32 + 2) * tables}
+
+
+def test_an_expansion_that_is_no_new_token_is_refused(tmp_path: Path) -> None:
+    width = OLD.get_vocab_size(with_added_tokens=True)
+    with pytest.raises(Refusal, match="has the token '<s>' already") as caught:
+        step(tmp_path, folder(tmp_path / "old", OLD), OLD, OWN, width + 1, ("<s>",))
+    assert caught.value.action == "remove `<s>` from tokenizer.expand"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Ops that read or write at computed positions: gather and scatter in their forms.
+"""Ops that read or write at computed positions: gather and scatter in their forms; and the one that gives positions.
 
 Up to iOS16 a negative index of a gather counts from the end; whether one of a scatter does its text leaves open, so it
 is not modelled. From iOS17 an index outside [0, size) is an error with
@@ -147,3 +147,9 @@ def scatter_nd_ios17(data: Numbers, indices: Indices, updates: Numbers, mode: st
     for place in range(indices.shape[-1]):
         _bounded(indices[..., place], data.shape[place])
     return _scattered(data, tuple(np.moveaxis(indices, -1, 0)), updates, mode)
+
+
+@op("non_zero", result="int32")
+def non_zero(x: Anything) -> Array:
+    """Indices of the elements that are not zero, one row each, in the order of the elements; NaN is one of them."""
+    return np.argwhere(x).astype(np.int32)

@@ -27,8 +27,9 @@ def trained(texts: Iterable[str], params: TokenizerParams) -> Backend:
 
     Control tokens take the first ids. Tags are added tokens without the control flag: user text may hold them.
     """
-    if params.added:
-        raise Refusal("a trained tokenizer has its control tokens from the start", action="remove tokenizer.added")
+    for key in ("added", "expand"):
+        if getattr(params, key):
+            raise Refusal("a trained tokenizer has its control tokens from the start", action=f"remove tokenizer.{key}")
     control = [params.special.pad, params.special.bos, params.special.eos]
     tags = params.single_token_tags
     if len(set(control + tags)) != len(control) + len(tags):
@@ -151,17 +152,19 @@ def check_shared(folder: Path, other: Path, shared_with: str) -> None:
 
 
 def add_control(backend: Backend, params: TokenizerParams) -> None:
-    """Give the control tokens that a taken tokenizer lacks ids of their own, the next ones that are free.
+    """Give the control tokens that a taken tokenizer lacks, and the texts that it is expanded by, the next free ids.
+
+    What it is expanded by is no control token, so that responses may hold it, as the tags of one that is trained.
 
     Raises Refusal for one that is there already: then it must not be learnt anew.
     """
-    for name in params.added:
-        text = str(getattr(params.special, name))
+    lacking = [(str(getattr(params.special, name)), name, "added") for name in params.added]
+    for text, name, key in [*lacking, *((text, text, "expand") for text in params.expand)]:
         if backend.token_to_id(text) is not None:
             raise Refusal(
-                f"the tokenizer has the token {text!r} already", action=f"remove `{name}` from tokenizer.added"
+                f"the tokenizer has the token {text!r} already", action=f"remove `{name}` from tokenizer.{key}"
             )
-        backend.add_special_tokens([AddedToken(text, special=True, normalized=False)])
+        backend.add_tokens([AddedToken(text, special=key == "added", normalized=False)])
 
 
 def filled(backend: Backend, vocab_size: int) -> int:

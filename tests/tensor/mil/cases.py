@@ -218,6 +218,13 @@ def argsort(draw: Draw) -> Case:
     )
 
 
+def non_zero(draw: Draw) -> Case:
+    """Most elements of some tensors are zero, and all of others; of any type."""
+    x = anything(draw, shapes(draw))
+    kept = booleans(draw, x.shape) if draw(st.booleans()) else np.zeros(x.shape, bool)
+    return Case({"x": np.where(kept, x, x.dtype.type(0))})
+
+
 def topk(draw: Draw) -> Case:
     shape = shapes(draw)
     axis = axis_of(draw, len(shape))

@@ -73,6 +73,7 @@ ROWS: list[tuple[str, Callable[[Draw], Case], tuple[int, ...]]] = [
     ("slice_by_index", shape_cases.slice_by_index, EVERY),
     ("slice_by_size", shape_cases.slice_by_size, EVERY),
     ("slice_update", shape_cases.slice_update, LATEST),
+    ("non_zero", cases.non_zero, EVERY),
     ("gather", shape_cases.gather, (5, 6, 8)),
     ("gather_batched", shape_cases.gather_batched, (6, 8)),
     ("gather_along_axis", shape_cases.gather_along_axis, EVERY),

@@ -305,3 +305,26 @@ def dequantized(x: Array, static: dict[str, object], axis: int) -> Array:
         at = place[axis] if scale.ndim else ()
         found[place] = scale[at] * (float(x[place]) - float(zero[at] if zero.ndim else zero))
     return found
+
+
+@few
+@given(data=st.data())
+def test_non_zero_is_pytorch_s(data: st.DataObject) -> None:
+    x = cases.floats(data.draw, (3, 4)) * cases.booleans(data.draw, (3, 4))
+    wanted = torch.nonzero(torch.from_numpy(x)).numpy()
+    only("non_zero", 8, {"x": x.astype(np.float32)}, {}, wanted.astype(np.int32))
+
+
+def test_a_package_goes_on_with_as_many_as_there_are(zoo: Zoo) -> None:
+    """The number of rows is not known before the program runs: its types say so, and what follows takes them all."""
+
+    @mb.program(input_specs=[mb.TensorSpec((2, 3), dtype=types.fp32)], opset_version=ct.target.iOS17)
+    def program(x: Any) -> Any:
+        places = mb.non_zero(x=x)
+        return mb.reduce_sum(x=mb.cast(x=places, dtype="fp32"), axes=[0], keep_dims=False, name="y")
+
+    model = ct.convert(program, skip_model_load=True, minimum_deployment_target=ct.target.iOS17)
+    opened = zoo.opened("non_zero", model)
+    for x in (np.array([[0, 1, 0], [2, 0, 3]], np.float32), np.zeros((2, 3), np.float32)):
+        (found,) = Interpreter(opened).run({"x": x}).outputs.values()
+        np.testing.assert_array_equal(found, np.argwhere(x).sum(0))
