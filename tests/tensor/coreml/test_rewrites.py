@@ -91,6 +91,9 @@ REWRITTEN: dict[str, tuple[str, str, Callable[[Tensor], Tensor], Tensor]] = {
     "an integer beyond 32 bits": ("integer-wraps", "FX-INT64", lambda x: x + 2**40, WHOLE),
     "an integer beyond 32 bits times a float": ("integer-wraps", "FX-INT64", lambda x: x * 2**40, X),
     "scatter_add": ("scatter-add-folded", "FX-DENY", scattered, X),
+    "RMSNorm": ("rms-norm-eps", "FX-DENY", lambda x: F.rms_norm(x, (4,), eps=1e-5), X * 1e-3),
+    "RMSNorm of zeros": ("rms-norm-eps", "FX-DENY", lambda x: F.rms_norm(x, (4,), eps=1e-5), X * 0),
+    "tril": ("triu-tril-nan", "FX-DENY", lambda x: torch.tril(torch.full((4, 4), float("-inf")), -1) + x[0], X),
     "triu": ("triu-tril-nan", "FX-DENY", lambda x: torch.triu(torch.full((4, 4), float("-inf")), 1) + x[0], X),
     "attention that sees nothing": (
         "attention-all-masked",

@@ -14,10 +14,10 @@ from runtime.contract import Refusal
 from runtime.models import build, probes
 from runtime.models import tokenizer as tokenizers
 from runtime.models.prompts import Text, texts_of
-from runtime.models.wrapper import Decode, Prefill
+from runtime.models.wrapper import Decode, Prefill, RopeTable, check_shapes
 from runtime.steps.probe import ProbeParams
 from tests.tensor.export.conftest import Exported
-from tests.tensor.export.world import Stage
+from tests.tensor.export.world import Stage, architecture
 
 PARAMS = ProbeParams(lengths=[16, 32], decode_context=40, threads=1)
 
@@ -105,6 +105,72 @@ def test_a_decode_that_reads_unwritten_slots_fails(
 
     monkeypatch.setattr(Decode, "__init__", broken)
     assert failed(model, exported) == {("functions", "prefill_decode")}
+
+
+def test_a_decode_that_reads_no_cache_fails(
+    model: PreTrainedModel, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of defect D6 of the origin: traced with an empty cache, the branch that reads it is gone."""
+    made = Decode.__init__
+
+    def broken(self: Decode, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        self.slots.fill_(PARAMS.decode_context)
+
+    monkeypatch.setattr(Decode, "__init__", broken)
+    assert failed(model, exported) == {("functions", "prefill_decode")}
+
+
+def test_a_decode_that_is_always_at_position_zero_fails(
+    model: PreTrainedModel, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other half of D6: the mask is right, and every token is turned as the first one is."""
+    made = Decode._logits
+
+    def broken(self: Decode, ids: Any, full: Any, sliding: Any, positions: torch.Tensor, cache: Any) -> torch.Tensor:
+        return made(self, ids, full, sliding, torch.zeros_like(positions), cache)
+
+    monkeypatch.setattr(Decode, "_logits", broken)
+    assert failed(model, exported) == {("functions", "prefill_decode")}
+
+
+def test_functions_whose_angles_depend_on_their_length_fail(
+    model: PreTrainedModel, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Defect D7 of the origin: past a length the base grows with what a prompt was padded to."""
+    made = RopeTable.__init__
+
+    def broken(self: RopeTable, model: PreTrainedModel, context: int, rows: int | None) -> None:
+        made(self, model, context, rows)
+        if rows is not None and rows > 16:
+            grown = scaled(rows, self.get_buffer("cos").shape[-1])
+            self.get_buffer("cos").copy_(grown.cos())
+            self.get_buffer("sin").copy_(grown.sin())
+
+    monkeypatch.setattr(RopeTable, "__init__", broken)
+    lost = failed(model, exported)
+    assert {("functions", "buckets"), ("functions", "padding"), ("functions", "equals_checkpoint")} <= lost
+    assert not any(subject == "checkpoint" for subject, _ in lost)
+
+
+def scaled(rows: int, width: int, factor: float = 4.0) -> torch.Tensor:
+    """Angles of `dynamic` scaling of a model of 16 positions, for a text of `rows` tokens."""
+    base = 10000.0 * (factor * rows / 16 - (factor - 1)) ** (width / (width - 2))
+    angles = torch.arange(rows)[:, None] / base ** (torch.arange(0, width, 2) / width)
+    return torch.cat((angles, angles), -1)
+
+
+def test_a_checkpoint_whose_angles_depend_on_its_padding_fails() -> None:
+    """D7 in Transformers' own model, which no function is made of: `check_shapes` refuses it."""
+    torch.manual_seed(1)
+    shape = architecture(max_position_embeddings=16, rope_scaling={"rope_type": "dynamic", "factor": 4.0})
+    model = build.build(shape, seed=1)
+    ids = torch.randint(1, 512, (12,)).tolist()
+    with torch.no_grad():
+        assert probes.buckets(probes.checkpoint_forward(model, 0), ids, [14, 16]) <= PARAMS.tolerance
+        assert probes.buckets(probes.checkpoint_forward(model, 0), ids, [16, 32]) > 10 * PARAMS.tolerance
+    with pytest.raises(Refusal, match="16 positions"):
+        check_shapes(model, [16, 32], 40, 512)
 
 
 def test_a_model_that_answers_the_same_to_everything_proves_nothing(model: PreTrainedModel, exported: Exported) -> None:
