@@ -265,6 +265,14 @@ def _scalar(seen: _Seen, argument: str | Literal) -> float | None:
     return float(np.asarray(seen.package.elements(argument)).item())
 
 
+@_check("base")
+def _base(seen: _Seen) -> Iterator[Found]:
+    """A power whose base, not exponent, is 2."""
+    for operation in seen.function.operations:
+        if operation.type == "pow" and _scalar(seen, operation.inputs["x"][0]) == 2:
+            yield Found(seen.rule.id, "pow", _first(operation), "2 to the power of a value")
+
+
 @_check("headroom")
 def _headroom(seen: _Seen) -> Iterator[Found]:
     peak = tightest(seen.function, [seen.findings]) if seen.findings is not None else None

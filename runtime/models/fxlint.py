@@ -75,6 +75,7 @@ DENYLIST: tuple[Denied, ...] = (
     Denied("aten.log10", "an epsilon is added: log10(0) becomes -45 (coremltools 9.0)"),
     Denied("aten.log1p", "becomes log(x + 1), which is 0 for small x (coremltools 9.0)"),
     Denied("aten.expm1", "becomes exp(x) - 1, which is 0 for small x (coremltools 9.0)"),
+    Denied("aten.pow.Scalar", "the runtime squares where the base is 2 (coremltools #2628); write exp2 or exp"),
     Denied("aten.cumsum", "leaves the Neural Engine; positions are an input"),
     Denied("aten.nonzero", "its extent depends on data"),
     Denied("aten.item", "its value depends on data"),

@@ -33,6 +33,7 @@ def rules(module: nn.Module, *inputs: Tensor, **options: object) -> set[str]:
 
 def test_a_clean_graph_has_no_finding() -> None:
     assert rules(Body(lambda x: torch.softmax(x @ x.transpose(0, 1) + (-1e4), -1))) == set()
+    assert rules(Body(lambda x: torch.pow(x, 2) + torch.exp2(x))) == set()
 
 
 BAD: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
@@ -40,6 +41,8 @@ BAD: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "tril": ("FX-DENY", lambda x: torch.tril(x)),
     "masked_fill": ("FX-DENY", lambda x: x.masked_fill(x > 0, -1e4)),
     "two scalar branches": ("FX-DENY", lambda x: torch.where(x > 0, 0.0, -1e4)),
+    "a power of two": ("FX-DENY", lambda x: torch.pow(2, x)),
+    "RMSNorm": ("FX-DENY", lambda x: nn.functional.rms_norm(x, (4,))),
     "cumsum": ("FX-DENY", lambda x: torch.cumsum(x, 0)),
     "fused attention": ("FX-DENY", lambda x: nn.functional.scaled_dot_product_attention(x[None], x[None], x[None])),
     "bitwise and": ("FX-DENY", lambda x: x * ((x > 0) & (x < 1)).to(x.dtype)),

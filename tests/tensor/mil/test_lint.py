@@ -77,6 +77,7 @@ MEAN = op("reduce_mean", value("mean", shape=(1, 1, 64)), x="squares", axes=[1],
 LAST = op("relu", value("last"), x="x")
 
 CASES: Mapping[str, Package] = {
+    "base": program(op("pow", value("y"), x=np.float16(2), y="x"), LAST),
     "rank": program(op("reshape", value("y", shape=(1, 1, 1, 1, 32, 64)), x="x"), LAST),
     "float32": program(op("cast", value("y", "float32"), x="x"), op("exp", value("z", "float32"), x="y"), LAST),
     "flexible": flexible(),
@@ -168,6 +169,11 @@ def test_headroom_is_a_warning_and_below_two_an_error():
 )
 def test_what_is_no_square_in_float16_is_none(sound):
     assert "square" not in found(sound)
+
+
+@pytest.mark.parametrize(("base", "power"), [("x", np.float16(2)), (np.float16(3), "x"), ("x", "x")])
+def test_another_base_than_two_is_right(base, power):
+    assert "base" not in found(program(op("pow", value("y"), x=base, y=power), LAST))
 
 
 @pytest.mark.parametrize(
