@@ -28,7 +28,9 @@ def is_test(name: str) -> bool:
     if found is None or not (ROOT / found[1]).is_file():
         return False
     text = (ROOT / found[1]).read_text(encoding="utf-8")
-    return f"def {found[2]}(" in text and (found[3] is None or f'"{found[3]}": ' in text)
+    return f"def {found[2]}(" in text and (
+        found[3] is None or f'"{found[3]}": ' in text or f'Claim("{found[3]}", ' in text
+    )
 
 
 def is_name(name: str) -> bool:

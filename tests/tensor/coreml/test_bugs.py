@@ -273,9 +273,9 @@ def test_the_same_choice_beside_fused_attention_is_a_refusal() -> None:
         mask = torch.where((places[None, :] <= places[:, None])[None, None], 0.0, -1e4)
         return nn.functional.scaled_dot_product_attention(x, x, x, mask)
 
-    with pytest.raises(Refusal, match="cannot convert it: IndexError: tuple index out of range") as caught:
-        with _toolchain("it"):
-            converted(Body(body), torch.zeros(1, 2, 8, 16), "float32", dynamic=2)
+    said = "cannot convert it: IndexError: tuple index out of range"
+    with pytest.raises(Refusal, match=said) as caught, _toolchain("it"):
+        converted(Body(body), torch.zeros(1, 2, 8, 16), "float32", dynamic=2)
     assert caught.value.code == "KR0140"
 
 
