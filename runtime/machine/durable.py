@@ -15,6 +15,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from runtime.contract import MachineError
 
@@ -78,6 +79,16 @@ class Disk:
     def pour(self, path: Path, pieces: Iterable[bytes | memoryview], size_bytes: int) -> None:
         """As `write`, with bytes that come piece by piece, `size_bytes` in all, and are not held together in memory."""
         self._replace(path, lambda temporary: self.fill(temporary, pieces), size_bytes)
+
+    def made(self, path: Path, make: Callable[[BinaryIO], None]) -> None:
+        """As `write`, with what `make` writes into the file that it is given, raising OSError."""
+
+        def fill(temporary: Path) -> None:
+            self.boundary("create", temporary)
+            with temporary.open("wb") as file:
+                make(file)
+
+        self._replace(path, fill, 0)
 
     def require(self, path: Path, size_bytes: int) -> None:
         """Raises StorageFailed when a new file of `size_bytes` at `path` has no room: before anything is written."""
@@ -239,6 +250,12 @@ def write(path: Path, data: bytes | str) -> None:
 def pour(path: Path, pieces: Iterable[bytes | memoryview], size_bytes: int) -> None:
     """Write a file durably, piece by piece. Raises StorageFailed and then leaves the former content."""
     DISK.pour(path, pieces, size_bytes)
+
+
+def made(path: Path, make: Callable[[BinaryIO], None]) -> None:
+    """Write durably what `make` writes into the file that it is given. Raises StorageFailed and then leaves the former
+    content."""
+    DISK.made(path, make)
 
 
 def copy(source: Path, path: Path) -> None:

@@ -5,6 +5,9 @@ the weights file, and the program is saved while it is still float32: what the c
 the checkpoint there without rounding in the way. Then it is narrowed to float16 and saved; then the tensors the recipe
 names, and no others, are replaced by compressed constants in memory and it is saved again. Only the last two are
 delivered.
+
+The weights stay in files all the while, those of the exported program and a scratch folder beside the packages
+(`runtime.mil.weights`): what is in memory is the graphs and a few copies of one tensor.
 """
 
 from __future__ import annotations
@@ -29,12 +32,13 @@ from runtime.contract.families import NAMES
 from runtime.contract.recipe import BITS, SIZED, Weights
 from runtime.contract.targets import Deployment
 from runtime.machine import durable
-from runtime.mil import normalise, stateful
+from runtime.mil import archives, normalise, stateful
 from runtime.mil.errata import Done, counted, recorded
 from runtime.mil.islands import ISLANDS, check_forms, island_names, replace, stem, store_narrow, widened
 from runtime.mil.quantize import Float, Form, Quantized, Sparse, matches, quantize, wanted
 from runtime.mil.quiet import quiet
 from runtime.mil.stored import NOTHING, Stored
+from runtime.mil.weights import LARGE, Shelf, restore, stand_in
 from runtime.steps.convert import ConvertParams
 
 STRATEGIES = ("multifunction",)
@@ -142,18 +146,22 @@ def _toolchain(what: str) -> Iterator[None]:
         ) from error
 
 
-def narrow(program: Any, function: contracts.Function, islands: Sequence[str]) -> Done:
-    """Make a converted program float16, in place, but for the islands; returns what errata made it change. Call inside
+def narrow(program: Any, function: contracts.Function, islands: Sequence[str], shelf: Shelf | None = None) -> Done:
+    """Make a converted program float16, in place, but for the islands; large weights go on the shelf. Returns what
+    errata made it change. Call inside
     `quiet()`."""
     from coremltools.converters.mil.mil.passes.graph_pass import PassOption
     from coremltools.converters.mil.mil.passes.pass_pipeline import PassPipelineManager
 
+    shelf = shelf or Shelf()
     done = Done({"small-weights": _settle_small(program, function)})
     kept, rest = island_names(function, islands), _halves()[1]
     rest._pass_options[NARROWING] = [PassOption(option_name="op_selector", option_val=lambda op: op.name not in kept)]
     with _toolchain(f"the {function.kind} of {function.length} to float16"):
+        large = stand_in(program, function.parameters)
         PassPipelineManager.apply_pipeline(program, rest)
-        done["island-weights"] = store_narrow(program, function)
+        restore(program, large, shelf, function.parameters)
+        done["island-weights"] = store_narrow(program, function, shelf)
     return done
 
 
@@ -166,6 +174,8 @@ def _settle_small(program: Any, function: contracts.Function) -> int:
         if op.op_type != "const" or op.name not in function.parameters:
             continue
         value = op.outputs[0].val
+        if value.size >= LARGE:
+            continue
         lost = (value != 0) & (value.astype(np.float16) == 0)
         settled += int(lost.sum()) if lost.size < RAISED_BELOW else 0
         if lost.any():
@@ -201,7 +211,9 @@ def share(program: Any) -> None:
             value = np.ascontiguousarray(held)
             # the true type: numpy holds four bits in bytes
             header = f"{types.builtin_to_string(op.outputs[0].dtype)}{value.shape}".encode()
-            op.weight_id = hashlib.sha256(header + value.tobytes()).hexdigest()
+            known = hashlib.sha256(header)
+            known.update(value.reshape(-1).view(np.uint8))
+            op.weight_id = known.hexdigest()
 
 
 def compress(
@@ -210,6 +222,7 @@ def compress(
     plan: Mapping[str, Weights],
     weights: Mapping[str, Float],
     stored: Mapping[str, Form] = NOTHING,
+    shelf: Shelf | None = None,
 ) -> int:
     """Replace, in place, the constants of tensors that `plan` wants in another form than float16, by what `stored`
     holds for them, else by the nearest; returns how many were replaced.
@@ -218,7 +231,7 @@ def compress(
     everything else are never touched.
     """
     ready = {
-        name: stored[name] if name in stored else quantize(weights[name], asked)
+        name: stored[name] if name in stored else _shelved(quantize(weights[name], asked), name, shelf or Shelf())
         for name, asked in plan.items()
         if asked.weights != "fp16"
     }
@@ -237,19 +250,24 @@ def compress(
     return replaced
 
 
+def _shelved(stored: Form, name: str, shelf: Shelf) -> Form:
+    """The same with its large arrays on the shelf."""
+    return type(stored)(*(shelf.array(f"{name} {field}", held) for field, held in stored._asdict().items()))
+
+
 def _constant(stored: Form, form: str, **at: Any) -> Any:
     """A compressed constant (from iOS18 on); elements of less than a byte carry their true type beside numpy's."""
     from coremltools.converters.mil.mil import Builder as mb
     from coremltools.converters.mil.mil import types
 
     if isinstance(stored, Quantized):
-        data = stored.data.astype(types.np_int4_dtype) if form == "int4" else stored.data
+        data = stored.data.view(types.np_int4_dtype) if form == "int4" else stored.data
         return mb.constexpr_blockwise_shift_scale(data=data, scale=stored.scale, **at)
     if isinstance(stored, Sparse):
-        mask = stored.mask.astype(types.np_uint1_dtype)
+        mask = stored.mask.view(types.np_uint1_dtype)
         return mb.constexpr_sparse_to_dense(nonzero_data=stored.nonzero_fp16, mask=mask, **at)
     bits = BITS[form]
-    indices = stored.indices if bits == 8 else stored.indices.astype(getattr(types, f"np_uint{bits}_dtype"))
+    indices = stored.indices if bits == 8 else stored.indices.view(getattr(types, f"np_uint{bits}_dtype"))
     return mb.constexpr_lut_to_dense(indices=indices, lut=stored.lut, **at)
 
 
@@ -358,22 +376,24 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
     for name, function in contract.functions.items():
         ctx.progress(len(programs), len(contract.functions) + 1, name)
         with quiet():
-            exported = torch.export.load(takes["program"] / f"{name}.pt2")
+            exported = archives.load(takes["program"] / f"{name}.pt2")
             programs[name] = converted(exported, function, params.deployment)
             if params.cache == "state":
                 stateful.keep(programs[name], function, contract.kv_cache)
         weights = weights or weights_of(exported)
     ctx.progress(len(programs), len(programs) + 1, "saving")
     default, folder, sizes, done = contract.prefills()[0][0], ctx.out("package"), {}, Done()
-    with quiet():
+    # beside the packages: it must hold half of the weights' bytes, and as many as the quantized ones have
+    with quiet(), tempfile.TemporaryDirectory(dir=folder) as aside:
+        shelf = Shelf(Path(aside))
         save(joined(programs, default), ctx.out("float32") / "float32.mlpackage", toolchain, params.deployment)
         for name, function in contract.functions.items():
-            done += narrow(programs[name], function, params.islands)
+            done += narrow(programs[name], function, params.islands, shelf)
         whole = joined(programs, default)
         errata = recorded(params.errata, contract, counted(whole, contract, done), REMOVED_PASSES, toolchain)
         operations = {name: len(block.operations) for name, block in whole.functions.items()}
         sizes["fp16"] = save(whole, folder / "fp16.mlpackage", toolchain, params.deployment)
-        compress(whole, contract.functions, plan, weights, stored)
+        compress(whole, contract.functions, plan, weights, stored, shelf)
         sizes["quantized"] = save(whole, folder / "quantized.mlpackage", toolchain, params.deployment)
     packaged = _packaged(contract, params, toolchain)
     durable.write(folder / "contract.json", contracts.dump(packaged))

@@ -18,6 +18,7 @@ from runtime.contract import Refusal
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Weights
 from runtime.mil.quantize import Form, Palette, Quantized
+from runtime.mil.weights import Shelf
 
 ISLANDS = ("rms_norm", "layer_norm", "residual", "softmax", "logits")
 #: how coremltools names the float16 twin of a constant, and how the constant that widens it is named here
@@ -34,9 +35,9 @@ def stem(name: str) -> str:
     return name.removesuffix(NARROWED).removesuffix(WIDENED)
 
 
-def store_narrow(program: Any, function: contracts.Function) -> int:
-    """Store the checkpoint's tensors that islands read in float16, each widened by a constant op, in place; returns how
-    many."""
+def store_narrow(program: Any, function: contracts.Function, shelf: Shelf) -> int:
+    """Store the checkpoint's tensors that islands read in float16, each widened by a constant op, in place; large ones
+    go on the shelf. Returns how many."""
     from coremltools.converters.mil.mil import Builder as mb
     from coremltools.converters.mil.mil import types
 
@@ -45,7 +46,7 @@ def store_narrow(program: Any, function: contracts.Function) -> int:
         for op in list(block.operations):
             if op.op_type != "const" or op.name not in function.parameters or op.outputs[0].dtype != types.fp32:
                 continue
-            held = op.outputs[0].val.astype(np.float16)
+            held = shelf.half(function.parameters[op.name], op.outputs[0].val)
             wide = mb.constexpr_cast(source_val=held, output_dtype="fp32", name=op.name + WIDENED, before_op=op)
             replace(block, op, wide)
             stored += 1

@@ -26,6 +26,8 @@ from runtime.contract import Refusal
 from runtime.contract.recipe import BITS, SCALED, Recipe, Rule, Weights
 from runtime.mil.kmeans import centres
 
+#: elements that are quantized at a time
+_PART = 1 << 20
 #: largest integer of each scaled form
 QMAX = {form: (1 << (BITS[form] - 1)) - 1 for form in SCALED}
 Float: TypeAlias = NDArray[np.float32]
@@ -117,14 +119,33 @@ def _sparse(weight: Float, asked: Weights) -> Sparse:
 
 
 def _scaled(weight: Float, asked: Weights) -> Quantized:
-    qmax = QMAX[asked.weights]
+    if asked.granularity == "per_tensor":
+        return _by_scale(weight, asked, _largest(weight, asked))
+    # rows know nothing of each other, and what is between takes several times their bytes
+    rows = max(1, _PART * len(weight) // max(1, weight.size))
+    each = (weight[start : start + rows] for start in range(0, len(weight), rows))
+    data, scale = np.empty(weight.shape, np.int8), []
+    for number, part in enumerate(each):
+        found = _by_scale(part, asked, _largest(part, asked))
+        data[number * rows : number * rows + len(part)] = found.data
+        scale.append(found.scale)
+    return Quantized(data, np.concatenate(scale))
+
+
+def _largest(weight: Float, asked: Weights) -> Float:
+    """max|w| of each channel, tensor or block, of the weight's rank."""
     if asked.granularity == "per_block":
         assert asked.block is not None
-        blocks = weight.reshape(*weight.shape[:-1], -1, asked.block)
-        largest = np.abs(blocks).max(axis=-1).astype(np.float32)
-    else:
-        axes = tuple(range(1 if asked.granularity == "per_channel" else 0, weight.ndim))
-        largest = np.abs(weight).max(axis=axes, keepdims=True).astype(np.float32)
+        weight = weight.reshape(*weight.shape[:-1], -1, asked.block)
+        return np.abs(weight).max(axis=-1).astype(np.float32)
+    axes = tuple(range(1 if asked.granularity == "per_channel" else 0, weight.ndim))
+    # of the whole tensor without a copy of it
+    largest: Float = np.maximum(weight.max(axis=axes, keepdims=True), -weight.min(axis=axes, keepdims=True))
+    return largest.astype(np.float32)
+
+
+def _by_scale(weight: Float, asked: Weights, largest: Float) -> Quantized:
+    qmax = QMAX[asked.weights]
     exact = largest / np.float32(qmax)
     scale = exact.astype(np.float16)
     short = scale.astype(np.float32) < exact

@@ -8,7 +8,6 @@ same bytes.
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import warnings
 from collections import Counter
@@ -27,6 +26,7 @@ from runtime.contract import Context, MachineError, Refusal, rotation
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.machine import durable
+from runtime.mil import archives
 from runtime.models import build, fxlint, goldens, threads
 from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
@@ -148,16 +148,6 @@ def _clean(program: ExportedProgram) -> None:
     graph.lint()
     program.graph_module.recompile()
     program._example_inputs = None
-
-
-def save(program: ExportedProgram, path: Path) -> None:
-    """Write one `.pt2`; the same program gives the same bytes.
-
-    Into memory first: torch's archive writer ends the whole process when the disk is full.
-    """
-    archive = io.BytesIO()
-    torch.export.save(program, archive)
-    durable.write(path, archive.getvalue())
 
 
 def aliases_of(model: PreTrainedModel) -> dict[str, list[str]]:
@@ -292,7 +282,7 @@ def export(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> Non
         program = traced(plan)
         linted[plan.name] = (len(program.graph.nodes), fxlint.lint(program))
         functions[plan.name] = _described(plan, program, canonical)
-        save(program, folder / f"{plan.name}.pt2")
+        archives.save(program, folder / f"{plan.name}.pt2")
     violations = sum(len(findings) for _, findings in linted.values())
     contract = _contract(model, tokenizer, functions, params, violations, ctx.digests)
     durable.write(folder / "contract.json", contracts.dump(contract))

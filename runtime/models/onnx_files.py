@@ -18,6 +18,7 @@ from onnx import ModelProto, TensorProto
 from runtime.contract import Context, Refusal
 from runtime.contract import program as contracts
 from runtime.machine import durable
+from runtime.mil import archives
 from runtime.steps.write_onnx import WriteOnnxParams
 
 #: of ONNX 1.15: torch writes it as it is, and runtimes since the end of 2023 read it
@@ -38,7 +39,7 @@ def write(takes: dict[str, Path], params: WriteOnnxParams, ctx: Context) -> None
     weights = _Weights()
     for number, (name, function) in enumerate(contract.functions.items()):
         ctx.progress(number, len(contract.functions), name)
-        program = torch.export.load(folder / f"{name}.pt2")
+        program = archives.load(folder / f"{name}.pt2")
         model = translated(name, program, [value.name for value in function.outputs])
         _matches(name, model, function)
         weights.take(model)

@@ -53,6 +53,7 @@ STEP = Step(
         "runtime.contract.placing",
         "runtime.models.export",
         "runtime.models.capping",
+        "runtime.mil.archives",
         "runtime.models.rotation",
         "runtime.models.wrapper",
         "runtime.models.fxlint",
