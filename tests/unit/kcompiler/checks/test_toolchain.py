@@ -54,7 +54,8 @@ CLAIMS = [
     Claim("the Neural Engine and float16", several(ANE, FP16)),
     Claim("INT8 that ships", several(hardware(targets={"compute_unit": "gpu"}), ISLAND, tier(2)), ("KC4813",),
           ("int8-wrong-on-accelerator",)),
-    Claim("INT8 that ships, without a target", several(ISLAND, tier(2)), ("KC4813",), ("int8-wrong-on-accelerator",)),
+    Claim("INT8 that ships, without a target", several(ISLAND, tier(2)), ("KC4813",),
+          ("int8-wrong-on-accelerator", "export: {compute_units: cpu_only}")),
     Claim("INT8 by a rule", several(FP16, ISLAND, tier(2), lambda data: data["quantization"].update(
         rules=[{"match": "*q_proj", "weights": "int8"}])), ("KC4813",), ("int8-wrong-on-accelerator",)),
     Claim("INT8 where a CPU alone computes", several(lambda data: data.update(export={"compute_units": "cpu_only"}), ISLAND, tier(2))),
