@@ -80,10 +80,11 @@ def _gain(made: Mapping[str, gptq.Calibrated]) -> float:
 
 
 def _plan(model: PreTrainedModel, recipe: Recipe) -> dict[str, Weights]:
-    """What is asked of each matrix that is multiplied and that has values to choose among, by tensor."""
-    names = {f"{name}.weight": one for name, one in calibrating.multiplied(model).items()}
-    asked = {name: wanted(recipe, name, [], tuple(one.weight.shape)) for name, one in names.items()}
-    plan = {name: item for name, item in asked.items() if gptq.fits(item)}
+    """What is asked of each matrix that is multiplied and that has values to choose among, by tensor. The whole recipe
+    is asked, as conversion does: what nothing is stored by would be a setting without effect."""
+    asked = {name: wanted(recipe, name, [], tuple(one.shape)) for name, one in model.named_parameters()}
+    multiplied = {f"{name}.weight" for name in calibrating.multiplied(model)}
+    plan = {name: item for name, item in asked.items() if name in multiplied and gptq.fits(item)}
     if not plan:
         raise Refusal(
             "the recipe stores no matrix that is multiplied in integers or a palette",

@@ -13,6 +13,7 @@ import torch
 from runtime.contract import BrokenEvidence, Refusal, rows
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
+from runtime.machine.ledger import Ledger, record
 from runtime.mil import gptq, package, readback, stored
 from runtime.mil.convert import convert
 from runtime.mil.lazy import LazyTensors
@@ -195,3 +196,12 @@ def test_what_cannot_be_calibrated_is_refused(converted: Converted, tmp_path: Pa
     with pytest.raises(Refusal, match="stores no matrix that is multiplied in integers or a palette"):
         calibrate(takes, params(takes, recipe=Recipe(default=Weights(weights="fp16"))), stage)
     assert stage.reports == {}
+
+
+def test_every_setting_is_read_where_rules_decide_about_every_projection(converted: Converted, tmp_path: Path) -> None:
+    """What the default says is of the embedding and the norms alone then, and the machine refuses what nobody reads."""
+    takes = {port: converted.takes[port] for port in ("checkpoint", "tokenizer", "dataset")}
+    recipe = Recipe(default=Weights(weights="fp16"), rules=[Rule(match="*_proj", weights="int4")])
+    read = Ledger()
+    calibrate(takes, record(params(takes, 2, recipe=recipe), read), Stage(tmp_path, takes))
+    assert read.unread() == []
