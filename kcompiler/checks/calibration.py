@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts import sizes
-from kcompiler.facts.rows import look
+from kcompiler.facts.rows import first_wrong, held, whole
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from kcompiler.spec.data import FileSource
 
 _SOURCES = "/quantization/calibration/sources"
 #: read by row and multiplied by nothing; a head that is tied to it is stored as it is
@@ -51,18 +50,22 @@ def _there(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 related=(tree.related(f"/data/sources/{index}", f"its rows are `{source.split}`"),),
             )
             continue
-        found = look(source, world) if isinstance(source, FileSource) else None
-        if found is not None and found.content is not None and found.content.wrong is None:
-            held = len(found.content.rows)
-            if held < count:
-                yield tree.diagnostic(
-                    "KC4918",
-                    at,
-                    f"source `{name}` has fewer rows than calibration asks for",
-                    label=f"{count}, and its file has {held}",
-                    help=f"ask for at most {held}, or give it more rows",
-                    related=(tree.related(f"/data/sources/{index}", "this source"),),
-                )
+        held = _held(spec, world, name, calibration.split)
+        if held is not None and held < count:
+            yield tree.diagnostic(
+                "KC4918",
+                at,
+                f"source `{name}` has fewer rows than calibration asks for",
+                label=f"{count}, and split `{calibration.split}` has {held} of it",
+                help=f"ask for at most {held}, or give it more rows" if held else "name another source",
+                related=(tree.related(f"/data/sources/{index}", "this source"),),
+            )
+
+
+def _held(spec: Spec, world: World, name: str, split: str) -> int | None:
+    """Rows of a source in a split, by the data step's own rules; None where they cannot be read here."""
+    reads = whole(spec.data, world)
+    return None if reads is None or first_wrong(reads) else held(reads, spec.data.shares, name, split)
 
 
 def _chooses(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from kcompiler.cli.answering import environment, explained
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import FORMAT, PROFILE, called, plan_of
 from kcompiler.cli.run import aside
+from runtime.contract.splits import TEST
 
 #: scaled integers, and palettes, which take minutes to find
 FORMS = ("int8", "int4-64", "int4-32", "lut8", "lut6", "lut4")
@@ -68,7 +70,8 @@ def quantize(
     """Measure what storing each part of the student of SPEC in fewer bits costs, one part at a time.
 
     Costs are KL divergences of the next token from the checkpoint in float32, in nats a token, over rows of the spec,
-    with the weights that the stored ones stand for; nothing is converted. With --suggest a recipe is put together, the
+    with the weights that the nearest stored ones stand for; nothing is converted, and `quantization.calibration`, which
+    stores others, is not carried out here: it stays in what is suggested. With --suggest a recipe is put together, the
     least cost for each byte first, and measured as a whole: the sum of single costs is an estimate, and both are said.
     What the rows and the student need is made in the project's state, or reused. Exit 1: no recipe keeps the budget.
     """
@@ -77,6 +80,8 @@ def quantize(
         raise click.UsageError("--suggest needs a budget: --max-bytes N, --max-kl X, or both")
     if budget and not suggest:
         raise click.UsageError("--max-bytes and --max-kl are the budget of --suggest")
+    if max_kl is not None and not math.isfinite(max_kl):
+        raise click.UsageError("--max-kl is a number of nats a token")
     environment()
     made, home, front = plan_of(spec, form, profile=profile)
     assert front.spec is not None
@@ -86,6 +91,12 @@ def quantize(
         click.echo(f"no source of {spec} feeds the split `{split}`; there are {', '.join(fed)}", err=True)
         raise Outcome(2, "no-such-split", f"{again} --split {fed[0]}")
     chosen = split or fed[0]
+    if suggest and chosen == TEST:
+        click.echo("a recipe is not chosen by the rows that judge what is made of it: those of split test", err=True)
+        others = [name for name in fed if name != TEST]
+        raise Outcome(
+            2, "test-rows", f"{again} --suggest --split {others[0]}" if others else "add a source with `split: train`"
+        )
     section = front.spec.quantization
     with explained(again):
         from runtime.models import suggesting as machine
@@ -97,6 +108,7 @@ def quantize(
             folders["dataset"] / f"{chosen}.jsonl",
             recipe={"default": section.default.model_dump(), "rules": [rule.model_dump() for rule in section.rules]},
             islands=list(section.islands),
+            calibration=None if section.calibration is None else section.calibration.model_dump(),
             by=by,
             forms=list(forms or _QUICK),
             most_rows=rows,

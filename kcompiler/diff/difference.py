@@ -302,7 +302,8 @@ def _by_name(step: Plan) -> dict[str, Any]:
 def _judging(step: Plan) -> set[str]:
     """Names of the sources that feed the test split of a data step."""
     named = _by_name(step).get("params", {}).get("sources")
-    if not isinstance(named, dict):
+    # a step that only counts the rows of its sources says of each a number
+    if not isinstance(named, dict) or not all(isinstance(one, dict) for one in named.values()):
         return set()
     return {name for name, one in named.items() if one.get("split") not in ("train", "validation")}
 

@@ -174,5 +174,11 @@ def lacking(reads: Sequence[Read], shares: splits.Shares) -> str:
     return next((name for name, split in left.items() if not split), "")
 
 
+def held(reads: Sequence[Read], shares: splits.Shares, source: str, split: str) -> int:
+    """How many rows of a source a split gets, by the data step's own rules, duplicates dropped."""
+    left = splits.assembled(_placed(reads), {read.source.name: read.source.split for read in reads}, shares)[0]
+    return sum(row["source"] == source for row in left[split])
+
+
 def _placed(reads: Iterable[Read]) -> Iterator[tuple[str, form.Row]]:
     return ((row.place, row.whole) for read in reads for row in read.content.rows)

@@ -22,6 +22,7 @@ def suggest(
     *,
     recipe: Mapping[str, Any],
     islands: Sequence[str],
+    calibration: Mapping[str, Any] | None = None,
     by: str,
     forms: Sequence[str],
     most_rows: int,
@@ -47,7 +48,9 @@ def suggest(
             "rows": len(ids),
             "tokens": changed.tokens,
             "by": by,
-            **_suggested(changed, names, Recipe.model_validate(recipe), islands, by, forms, max_bytes, max_kl, told),
+            **_suggested(
+                changed, names, Recipe.model_validate(recipe), islands, calibration, by, forms, max_bytes, max_kl, told
+            ),
         }
 
 
@@ -68,6 +71,7 @@ def _suggested(
     names: Mapping[str, Sequence[str]],
     own: Recipe,
     islands: Sequence[str],
+    calibration: Mapping[str, Any] | None,
     by: str,
     forms: Sequence[str],
     max_bytes: int | None,
@@ -115,7 +119,7 @@ def _suggested(
             "kl": cost(state),
             "estimated_kl": baseline + search.estimate(state),
             "recipe": found.model_dump(mode="json"),
-            "text": text(found, islands),
+            "text": text(found, islands, calibration),
         },
     }
 

@@ -74,6 +74,8 @@ def test_where_nothing_keeps_the_budget_the_next_command_says_what_would(done: H
         ("--suggest", "usage", "--suggest needs a budget"),
         ("--max-bytes 10", "usage", "are the budget of --suggest"),
         ("--max-kl 0 --suggest", "usage", "0"),
+        ("--max-kl nan --suggest", "usage", "--max-kl is a number"),
+        ("--max-bytes 10 --suggest --split test", "test-rows", "is not chosen by the rows that judge"),
         ("--form int5", "usage", "int5"),
         ("--split validation", "no-such-split", "no source of"),
     ],

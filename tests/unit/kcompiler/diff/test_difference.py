@@ -170,3 +170,15 @@ def test_who_signs_the_lock_is_told_with_its_direction():
     del without["policies"][0]
     assert [(one.sign, one.direction) for one in compare(plan(two), without)] == [("-", ""), ("~", "weaker")]
     assert [(one.sign, one.direction) for one in compare(without, plan(two))] == [("+", ""), ("~", "stronger")]
+
+
+def test_a_step_that_counts_the_rows_of_its_sources_is_compared():
+    """Step `calibrate` says of each source a number, and sources of a data step are objects."""
+
+    def plan(rows):
+        params = {"sources": {"answers": rows}, "split": "train"}
+        step = {"id": "calibrate", "kind": "calibrate@1", "code": "c", "derivation": "d", "gives": {}, "params": params}
+        return {"steps": [step]}
+
+    assert compare(plan(48), plan(48)) == []
+    assert [item.path for item in compare(plan(48), plan(64))] == ["params.sources.answers"]

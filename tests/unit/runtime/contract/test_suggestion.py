@@ -149,6 +149,8 @@ def test_a_written_recipe_says_what_was_chosen_of_every_name_and_reads_back(
         wider = any(fnmatchcase(rule.match, earlier.match) for earlier in recipe.rules[:i])
         assert rule.plain != recipe.default or wider
         assert all(Recipe(default=INT8, rules=[rule]).of(name) == INT8 for name in vectors)
+    calibration = {"sources": {"ein: Name": 4}, "split": "train", "max_length": 64}
+    assert yaml.safe_load(text(recipe, [], calibration))["quantization"]["calibration"] == calibration
     section = yaml.safe_load(text(recipe, ["rms_norm"]))["quantization"]
     assert Quantization.model_validate(section) == Quantization(
         default=recipe.default, rules=recipe.rules, islands=["rms_norm"]
