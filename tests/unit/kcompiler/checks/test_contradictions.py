@@ -248,7 +248,7 @@ def test_x19_an_objective_that_is_future_work_is_refused(tmp_path, term):
 def test_x20_the_interface_of_decoding_cannot_be_stated_a_second_time(tmp_path):
     """Several shapes of one call: the exported program's contract is the only one, and no spec can write another."""
     api = "(state, new_token_ids) -> (new_state, logits)"
-    assert laboratory.codes(tmp_path, lambda data: data.update(export={"decode_api": api})) == ["KC2109"]
+    assert laboratory.codes(tmp_path, lambda data: data.update(export={"decode_api": api})) == ["KC2104"]
     two = stated_twice("decode interface", api, "ids, position, key_cache, value_cache")
     assert "KC4901" in laboratory.codes(tmp_path, two)
 
