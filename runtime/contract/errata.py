@@ -25,10 +25,12 @@ ABSENT: Mapping[str, str] = {
     "attention-all-masked": "FX-DENY",
     "mutated-buffer-start": "FX-MUTATE",
     "fused-attention-ios26": "FX-DENY",
+    "pow-base-two": "FX-DENY",
 }
 #: erratum whose workaround is to leave passes of coremltools out → those passes
 LEFT_OUT: Mapping[str, tuple[str, ...]] = {
     "int16-ids": ("common::add_int16_cast",),
+    "int16-cast-underflow": ("common::add_int16_cast",),
     "tensors-merged": ("common::noop_elimination", "common::const_deduplication"),
 }
 #: erratum for which a conversion does something → what, and the file whose code does it
@@ -39,6 +41,7 @@ CHANGED: Mapping[str, tuple[str, str]] = {
     "gelu-tanh": ("written out", "runtime/models/export.py"),
     "training-dialect": ("decomposed", "runtime/models/export.py"),
     "quantizer-import": ("quantized by code of this project", "runtime/mil/quantize.py"),
+    "palettize-skipped-divided": ("quantized by code of this project", "runtime/mil/quantize.py"),
     "small-weights": ("settled to zero", "runtime/mil/convert.py"),
     "island-weights": ("stored in float16 and widened", "runtime/mil/islands.py"),
 }
