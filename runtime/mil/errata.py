@@ -38,6 +38,7 @@ def counted(program: Any, contract: contracts.Contract, narrowed: Done) -> Done:
             "gelu-tanh": sum(op.mode is not None and op.mode.val == "TANH_APPROXIMATION" for op in gelus),
             "training-dialect": len(program.functions),
             "quantizer-import": len(contract.tensors),
+            "palettize-skipped-divided": len(contract.tensors),
         }
     )
 

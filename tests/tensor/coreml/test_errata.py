@@ -44,7 +44,12 @@ def test_the_table_and_the_conversion_know_the_same() -> None:
 
 def test_another_coremltools_has_other_errata() -> None:
     later = avoided({"coremltools": "9.1", "torch": "2.13.0"})
-    assert set(KNOWN) - set(later) == {"alpha-ignored", "mask-minus-infinity", "reciprocal-epsilon"}
+    assert set(KNOWN) - set(later) == {
+        "alpha-ignored",
+        "int16-cast-underflow",
+        "mask-minus-infinity",
+        "reciprocal-epsilon",
+    }
     assert "training-dialect" not in avoided({"coremltools": "9.0", "torch": "2.8.0"})
     assert avoided({"torch": "2.13.0"}) == []
 
@@ -99,7 +104,11 @@ def test_what_is_not_known_or_was_not_done_is_told(contract: contracts.Contract)
 
     assert told([*KNOWN]) == []
     assert told([*KNOWN, "new-defect"]) == ["new-defect"]
-    assert told([*KNOWN], frozenset({"common::noop_elimination"})) == ["int16-ids", "tensors-merged"]
+    assert told([*KNOWN], frozenset({"common::noop_elimination"})) == [
+        "int16-cast-underflow",
+        "int16-ids",
+        "tensors-merged",
+    ]
     assert told(["gelu-tanh", "triu-tril-nan"], lint=contracts.Lint(violations=1)) == ["triu-tril-nan"]
     assert recorded([], contract, Done(), frozenset(), TOOLCHAIN)["recorded"]["tag"] == "unavailable"
 
