@@ -112,10 +112,13 @@ def converted(program: ExportedProgram, function: contracts.Function, deployment
     Raises Refusal (KR0140) for a graph that coremltools does not convert.
     """
     import coremltools as ct
+    from coremltools.converters.mil.mil import Builder
 
     dtypes = {"int32": np.int32, "float32": np.float16, "float16": np.float16}
     inputs = [ct.TensorType(name=v.name, shape=tuple(v.shape), dtype=dtypes[v.dtype]) for v in function.inputs]
     outputs = [ct.TensorType(name=v.name, dtype=dtypes[v.dtype]) for v in function.outputs]
+    # numbers of names go on in a process, and coremltools forgets them after a conversion that ended well alone
+    Builder.name_count.clear()
     with _toolchain(f"the {function.kind} of {function.length}"):
         return ct.convert(
             program,
