@@ -159,7 +159,9 @@ def ordered(places: Sequence[Place]) -> list[tuple[tuple[str, ...], tuple[str, .
             for law in map(sums.parse, group["hold"]):
                 terms = (*law.left, *law.right)
                 plain = law.op == "<=" and len(terms) == 2 and not any(one.whole or one.count for one in terms)
-                steps = [[*(parse(group["in"]).steps if group["in"] else ()), *one.path.steps] for one in terms]
+                paths = [one.path.steps for one in terms if one.path is not None]
+                plain = plain and len(paths) == len(terms)
+                steps = [[*(parse(group["in"]).steps if group["in"] else ()), *path] for path in paths]
                 if plain and all(isinstance(step, Field) for each in steps for step in each):
                     less, more = (tuple(step.name for step in each if isinstance(step, Field)) for each in steps)
                     found.append((less, more))

@@ -87,10 +87,16 @@ def _unlawful(data: Any, group: Mapping[str, Any]) -> Iterator[str]:
 def _sum(terms: str, place: Any, data: Any) -> Optional[Fraction]:
     total = Fraction(0)
     for term in terms.split(" + "):
+        if term.isdigit():
+            total += int(term)
+            continue
         where, _, count = term.partition("#")
         for found in walk(where[1:], data) if where.startswith("/") else walk(where, place):
             node = found.value
-            number = exact_number(node.get(count or "value")) if isinstance(node, dict) else None
+            if count == "items":
+                number = Fraction(len(node)) if isinstance(node, list) else None
+            else:
+                number = exact_number(node.get(count or "value")) if isinstance(node, dict) else None
             if found.missing or number is None:
                 return None
             total += number

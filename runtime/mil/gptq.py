@@ -114,7 +114,9 @@ def _scaled(weight_OI: Float, damped_II: Real, asked: Weights) -> Quantized:
 
 def _scale(weight_OI: Float, energy_I: Real, asked: Weights) -> NDArray[np.float16]:
     """Of each scale's candidates the one whose nearest integers lose least, each number weighted by its input."""
-    qmax, full = QMAX[asked.weights], quantize(weight_OI, asked).scale  # type: ignore[union-attr]
+    nearest = quantize(weight_OI, asked)
+    assert isinstance(nearest, Quantized)
+    qmax, full = QMAX[asked.weights], nearest.scale
     parts = full.shape
     outputs, inputs = weight_OI.shape
     cells = (parts[0], outputs // parts[0], parts[1], inputs // parts[1])

@@ -7,8 +7,9 @@ measured, and is evidence for nothing. Beside `data` a schema states such laws u
     [{"in": "", "hold": ["rows == eligible + controls"]},
      {"in": "runners.*", "hold": ["right#k == exact_call#k + control_abstention#k", "right#n <= /rows"]}]
 
-A term is a path into each place of `in`, or into the whole data after a `/`, and stands for the number there, or after
-`#` for the count behind it. A law about what is not there, or unavailable, says nothing: that is for rules to miss.
+A term is a path into each place of `in`, or into the whole data after a `/`, and stands for the number there, after `#`
+for the count behind it, or after `#items` for the length of the list there; or it is a whole number. A law about what is
+not there, or unavailable, says nothing: that is for rules to miss.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ from kcompiler.policy.laws import counts
 
 #: keyword of a report's schema, beside the properties of its data
 LAWS = "x-laws"
-COUNTS = ("n", "k", "tp", "fp", "fn", "wins", "losses")
+ITEMS = "items"
+COUNTS = ("n", "k", "tp", "fp", "fn", "wins", "losses", ITEMS)
 _LAW = re.compile(r"(?P<left>.+) (?P<op>==|<=) (?P<right>.+)")
 
 
 @dataclass(frozen=True)
 class Term:
-    """`text` as it is written; a path into a place or into the whole data, and the count that is meant, if any."""
+    """`text` as it is written; a path into a place or into the whole data, and the count that is meant, if any. Of a
+    whole number `path` is None."""
 
     text: str
-    path: path.Path
+    path: path.Path | None
     whole: bool
     count: str
 
@@ -62,6 +65,9 @@ def parse(text: str) -> Law:
 def _terms(text: str) -> tuple[Term, ...]:
     made = []
     for part in text.split(" + "):
+        if part.isdigit():
+            made.append(Term(part, None, False, ""))
+            continue
         place, _, count = part.partition("#")
         if count and count not in COUNTS:
             raise ValueError(f"`{part}` names no count; there are {', '.join(COUNTS)}")
@@ -114,6 +120,9 @@ def _shown(value: Fraction) -> str:
 def _sum(terms: Sequence[Term], place: object, data: object) -> Fraction | None:
     total = Fraction(0)
     for term in terms:
+        if term.path is None:
+            total += int(term.text)
+            continue
         for match in path.walk(term.path, data if term.whole else place):
             found = None if match.missing else _number(match.value, term.count)
             if found is None:
@@ -123,4 +132,6 @@ def _sum(terms: Sequence[Term], place: object, data: object) -> Fraction | None:
 
 
 def _number(node: object, count: str) -> Fraction | None:
+    if count == ITEMS:
+        return Fraction(len(node)) if isinstance(node, list) else None
     return fraction(node.get(count or "value")) if isinstance(node, Mapping) else None
