@@ -101,7 +101,9 @@ def _field(path: str) -> str:
     # messages write the items of lists with their numbers
     for part in re.sub(r"\[\d+\]", "", path).split("."):
         inner = [_inner(node, schema) for node in found]
-        found = [one for properties in inner for one in properties.get(part, [])]
+        named = [one for properties in inner for one in properties.get(part, [])]
+        # a mapping whose names the spec chooses has one form for what stands under any of them
+        found = named or [_Node(node.when, form) for node in found if (form := _any_name(node, schema))]
         if not found:
             known = {name: None for properties in inner for name in properties}
             raise Unknown(f"no such field: `{path}`; {diagnostic.did_you_mean(part, known)}")
@@ -134,6 +136,12 @@ def _deref(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
             node = node["else"]
         else:
             return node
+
+
+def _any_name(node: _Node, schema: dict[str, Any]) -> dict[str, Any]:
+    """What stands under a name of the spec's own choice; {} where every name is known."""
+    form = _deref(node.schema, schema).get("additionalProperties")
+    return form if isinstance(form, dict) else {}
 
 
 def _inner(node: _Node, schema: dict[str, Any]) -> dict[str, list[_Node]]:

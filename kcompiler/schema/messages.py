@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
@@ -98,18 +98,26 @@ def _given(value: Any) -> str:
 
 def _type(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
     wanted = error.wanted if isinstance(error.wanted, list) else [error.wanted]
-    yield _mistyped(tree, pointer, error.value, [str(name) for name in wanted], _purpose(pointer, error))
+    choices = error.schema.get("enum", ()) if error.value is not None else ()
+    yield _mistyped(tree, pointer, error.value, [str(name) for name in wanted], _purpose(pointer, error), choices)
 
 
-def _mistyped(tree: Tree, pointer: str, value: Any, wanted: list[str], purpose: str) -> Diagnostic:
+def _mistyped(
+    tree: Tree, pointer: str, value: Any, wanted: list[str], purpose: str, choices: Sequence[object] = ()
+) -> Diagnostic:
     expected = " or ".join(_KINDS.get(name, name) for name in wanted)
     return tree.diagnostic(
         "KC2101",
         pointer,
         f"`{_name(pointer)}` must be {expected}" if pointer else f"a spec must be {expected}",
         label=f"this is {_given(value)}",
-        help=_type_help(tree, pointer, value, wanted) or purpose,
+        help=_choices_help(choices) or _type_help(tree, pointer, value, wanted) or purpose,
     )
+
+
+def _choices_help(choices: Sequence[object]) -> str:
+    """Quotes make no choice of a number: the choices do."""
+    return f"choose one of {', '.join(map(str, choices))}" if choices else ""
 
 
 def _type_help(tree: Tree, pointer: str, value: Any, wanted: list[str]) -> str:
