@@ -8,8 +8,8 @@ measured, and is evidence for nothing. Beside `data` a schema states such laws u
      {"in": "runners.*", "hold": ["right#k == exact_call#k + control_abstention#k", "right#n <= /rows"]}]
 
 A term is a path into each place of `in`, or into the whole data after a `/`, and stands for the number there, after `#`
-for the count behind it, or after `#items` for the length of the list there; or it is a whole number. A law about what is
-not there, or unavailable, says nothing: that is for rules to miss.
+for the count behind it, or after `#items` for the length of the list there; or it is a whole number. A law about what
+is not there, or unavailable, says nothing: that is for rules to miss.
 """
 
 from __future__ import annotations
