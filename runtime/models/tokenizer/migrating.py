@@ -17,6 +17,7 @@ No old row is kept twice. What `kept` lists is moved; the other three are initia
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ KEPT: frozenset[How] = frozenset({"bytes", "role", "unnamed"})
 #: roles of control tokens, in the order in which they take rows; the unknown token is no control token of a spec
 ROLES = ("eos", "bos", "unk", "pad")
 _SPACE = "▁"
+#: how a vocabulary names a byte that no other token writes
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _ACTION = "take weights whose tokenizer is BPE or Unigram, or start the student from random weights"
 
 
@@ -151,11 +154,8 @@ def vocabulary(whole: Mapping[str, Any], roles: Mapping[str, str | int]) -> Voca
 def _ordinary(text: str, characters: Mapping[str, int], spaced: bool, fallback: bool) -> Token:
     if characters and all(one in characters for one in text):
         return Token(text, bytes(characters[one] for one in text), "ordinary")
-    if fallback and len(text) == 6 and text.startswith("<0x") and text.endswith(">"):
-        try:
-            return Token(text, bytes([int(text[3:5], 16)]), "byte")
-        except ValueError:
-            pass
+    if fallback and (byte := _BYTE.fullmatch(text)):
+        return Token(text, bytes.fromhex(byte[1]), "byte")
     return Token(text, (text.replace(_SPACE, " ") if spaced else text).encode(), "ordinary")
 
 
