@@ -92,7 +92,7 @@ def verify(
     if contract.golden is None:
         said = f"{folder} has no golden vectors to compare with"
         raise Outcome(2, "no-goldens", _AGAIN, said)
-    known = [one.precision for one in contract.packages]
+    known = list(dict.fromkeys(one.precision for one in contract.packages))
     chosen = precision or known[0]
     if chosen not in known:
         raise click.UsageError(f"the delivery has no package `{chosen}`, only {', '.join(known)}")

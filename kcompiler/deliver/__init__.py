@@ -79,7 +79,9 @@ def files(
 
     found: dict[str, Item] = {}
     package = _artifact(home, parts.package)
-    wanted = tuple(f"{variant}.mlpackage/" for variant in variants)
+    folder = _place(home, parts.package)
+    parts_of = program.parts(program.load(folder))
+    wanted = tuple(f"{program.filename(variant, part)}/" for variant in variants for part in parts_of)
     found |= {f"{PACKAGES}/{path}": item for path, item in package.items() if path.startswith(wanted)}
     checkpoint, tokenizer = _artifact(home, parts.checkpoint), _artifact(home, parts.tokenizer)
     checkpoint.pop(CHECKPOINT_FILE, None)
@@ -100,7 +102,6 @@ def files(
             found[f"{EVIDENCE}/{FOLDER}/{one['id']}/{file}"] = _item(envelope)
     found[f"{EVIDENCE}/plan.lock"] = _item(locks.dump(made))
 
-    folder = _place(home, parts.package)
     golden = None
     if goldens and not parts.goldens:
         raise Undeliverable(f"`{parts.verify}` took no golden vectors of this plan", "deliver without --goldens")
@@ -208,26 +209,32 @@ def _contract(
     plan_sha256: str,
     golden: delivery.Golden | None,
 ) -> delivery.Contract:
-    """What the packages themselves declare, with the meaning that the export gave each function."""
+    """What the packages themselves declare (as `describe` has seen), with the meaning that the export gave each
+    function."""
     exported = program.load(folder)
     functions = {
         key: delivery.Function(
-            kind=exported.functions[key].kind,
-            length=exported.functions[key].length,
-            **{side: [program.Value(**value) for value in declared[side]] for side in ("inputs", "outputs", "states")},
+            kind=one.kind,
+            length=one.length,
+            inputs=one.inputs,
+            outputs=one.outputs,
+            states=one.states or [],
+            pieces=None if one.pieces is None else [_bare(piece) for piece in one.pieces],
         )
-        for key, declared in said["functions"].items()
+        for key, one in exported.functions.items()
     }
     ends = _json(found[f"{HUGGINGFACE}/{_GENERATION}"])["eos_token_id"]
     packages = [
         delivery.Package(
             precision="quantized" if variant == "quantized" else "fp16",
-            path=f"{PACKAGES}/{variant}.mlpackage",
-            sha256=hex_of(digest.of_folder(folder / f"{variant}.mlpackage")),
-            bytes=sum(one["bytes"] for one in digest.manifest(folder / f"{variant}.mlpackage")),
-            **said["packages"][variant],
+            part=part,
+            path=f"{PACKAGES}/{program.filename(variant, part)}",
+            sha256=hex_of(digest.of_folder(folder / program.filename(variant, part))),
+            bytes=sum(one["bytes"] for one in digest.manifest(folder / program.filename(variant, part))),
+            **found_in,
         )
         for variant in variants
+        for part, found_in in said[variant].items()
     ]
     return delivery.Contract(
         name=name,
@@ -245,6 +252,11 @@ def _contract(
         plan_sha256=plan_sha256,
         golden=golden,
     )
+
+
+def _bare(piece: program.Piece) -> program.Piece:
+    """What a host needs to know of a piece."""
+    return piece.model_copy(update={"parameters": {}, "modules": {}})
 
 
 def _golden(spec: Spec, variants: Sequence[str], sha256: str) -> delivery.Golden:

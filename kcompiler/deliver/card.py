@@ -134,7 +134,12 @@ def _form(asked: Mapping[str, Any]) -> Iterator[str]:
 def _packages(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     data = report["data"]
     sizes = {one["variant"]: one["bytes"] for one in data["packages"]}
-    rows = [[f"`{one.path}`", one.precision, shown(sizes[one.precision])] for one in contract.packages]
+    # the report has one size a variant, however many packages it is
+    split = any(one.part for one in contract.packages)
+    rows = [
+        [f"`{one.path}`", one.precision, f"{one.bytes} byte" if split else shown(sizes[one.precision])]
+        for one in contract.packages
+    ]
     yield from _table(["package", "precision", "size"], rows)
     yield f"Parameters: {shown(data['parameters'])}. Quantized: {shown(data['quantized_parameters'])}. "
     forms = Counter(" ".join(_text(part) for part in _form(one)) for one in data["requested"])

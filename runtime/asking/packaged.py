@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from runtime.contract import Unavailable
+from runtime.contract import program as programs
 from runtime.contract.asked import Asked
-from runtime.contract.program import load as load_contract
 from runtime.coreml import found
 from runtime.coreml.predict import Predictor
-from runtime.mil import package
+from runtime.mil import pieces
 from runtime.models import runners
 from runtime.models import tokenizer as tokenizers
 from runtime.models.runners import CoreMLRunner
@@ -27,19 +27,22 @@ def predicted(asked: Asked) -> CoreMLRunner:
     except Unavailable as reason:
         raise Unavailable(f"runner `{asked.name}` is not available: {reason}", needs=reason.needs) from None
     folder = asked.takes["model"]
-    path, contract = folder / f"{asked.params.variant}.mlpackage", load_contract(folder)
+    variant, contract = asked.params.variant, programs.load(folder)
     units = asked.params.compute_units or (contract.package.compute_units if contract.package else "all")
-    functions = {
-        name: Predictor(
+    made = pieces.runs(
+        contract,
+        lambda piece: Predictor(
             coreml,
-            path,
-            name,
+            folder / programs.filename(variant, piece.package),
+            piece.function,
             units,
-            dtypes={value.name: value.dtype for value in one.inputs},
-            states=[value.name for value in one.states or ()],
+            dtypes={value.name: value.dtype for value in piece.inputs},
+            states=[value.name for value in piece.states or ()],
             watched=False,
-        )
-        for name, one in contract.functions.items()
-    }
+        ),
+    )
+    functions = pieces.functions(contract, made)
     words = tokenizers.load(asked.takes["tokenizer"])
-    return CoreMLRunner(asked.name, package.open(path), contract, words, told=asked.told, functions=functions)
+    return CoreMLRunner(
+        asked.name, pieces.opened(folder, variant, contract), contract, words, told=asked.told, functions=functions
+    )

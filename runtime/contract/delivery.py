@@ -23,21 +23,27 @@ That is `kv_cache.written_by: host`. Where it is `graph`, the caches are states:
 state a text and hands it to every call, which takes and gives all the rest, but no cache; slots of padding may hold
 anything. A host that knows only one of the two refuses the other by that word.
 
+Where a function names `pieces`, the host runs them in their order, each in the package of the precision whose `part` it
+names: a piece takes what the function takes by the same name, of caches only its `layers`, and else what a piece
+before it gave; keys and values of the pieces are put together along the layers, and each package has its own state.
+
 `schemas/delivery.schema.json` is this model's own JSON Schema; a test keeps the two equal.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from runtime import digest
 from runtime.contract import BrokenEvidence, Params
 from runtime.contract.ondevice import Tolerances
-from runtime.contract.program import Cache, Sha256, Special, Value
+from runtime.contract.program import Cache, Piece, Sha256, Special, Value
 from runtime.contract.targets import ComputeUnits
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -66,12 +72,21 @@ class Function(Params):
     inputs: list[Value]
     outputs: list[Value]
     states: list[Value] = Field(description="Buffers that Core ML keeps between calls; none where the host keeps them.")
+    pieces: list[Piece] | None = Field(
+        default=None,
+        min_length=1,
+        description="What runs it, one after the other; absent where the function of its own name in the one package "
+        "does.",
+    )
 
 
 class Package(Params):
-    """One saved package; all of them have the same functions."""
+    """One saved package. Those of every precision have the same functions."""
 
     precision: Precision
+    part: str = Field(
+        default="", exclude_if=lambda said: not said, description="Its name among the packages of its precision."
+    )
     path: str
     sha256: str = Sha256
     bytes: int = Field(ge=1)
@@ -126,6 +141,13 @@ class Contract(Params):
         """(function, length) of every prefill, shortest first."""
         found = [(name, item.length) for name, item in self.functions.items() if item.kind == "prefill"]
         return sorted(found, key=lambda pair: pair[1])
+
+
+def whole(digests: Mapping[str, str]) -> str:
+    """The SHA-256 that stands for all packages of one precision, by those of each: its own where there is but one."""
+    if set(digests) == {""}:
+        return digests[""]
+    return digest.of_value(dict(digests), "kc.packages.v1").partition(":")[2]
 
 
 def dump(contract: Contract) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from runtime.contract import BrokenEvidence, Params
 from runtime.contract.targets import ComputeUnits, Deployment
@@ -32,6 +32,29 @@ class Value(Params):
     dtype: Literal["int32", "float16", "float32"]
 
 
+class Piece(Params):
+    """A function of a saved package that runs a function of the contract, or some of its layers.
+
+    What it takes are inputs of that function by their names, caches of its own layers only, and else outputs of the
+    pieces before it.
+    """
+
+    package: str = Field(
+        default="", pattern=r"^[a-z0-9_]*$", description="Which package of a variant; the first has no name."
+    )
+    function: str = Field(description="Its name in that package.")
+    layers: tuple[int, int] = Field(description="First of its layers, and the one after its last.")
+    inputs: list[Value]
+    outputs: list[Value]
+    states: list[Value] | None = None
+    parameters: dict[str, str] = Field(
+        default_factory=dict, exclude_if=lambda said: not said, description="As of a function, of this piece."
+    )
+    modules: dict[str, dict[str, list[str]]] = Field(
+        default_factory=dict, exclude_if=lambda said: not said, description="As of a function, of this piece."
+    )
+
+
 class Function(Params):
     kind: Literal["prefill", "decode"]
     length: int = Field(ge=1, description="Tokens per call: T of a prefill, 1 of a decode.")
@@ -44,6 +67,12 @@ class Function(Params):
     modules: dict[str, dict[str, list[str]]] = Field(
         description="Kind (rms_norm, layer_norm, residual, softmax, logits) → module path → graph nodes whose "
         "arithmetic an island keeps in float32."
+    )
+    pieces: list[Piece] | None = Field(
+        default=None,
+        min_length=1,
+        description="What runs it, one after the other; absent where the function of its own name in the one package "
+        "does.",
     )
 
 
@@ -119,10 +148,80 @@ class Contract(Params):
     lint: Lint
     package: Packaged | None = None
 
+    @model_validator(mode="after")
+    def _whole(self) -> Contract:
+        """Pieces of a function hold every layer once, in order."""
+        for name, function in self.functions.items():
+            at = 0
+            for piece in function.pieces or ():
+                if piece.layers[0] != at or piece.layers[1] < at:
+                    raise ValueError(f"piece {piece.function} of {name} does not begin at layer {at}")
+                at = piece.layers[1]
+            if function.pieces and at != self.kv_cache.layers:
+                raise ValueError(f"the pieces of {name} end at layer {at} of {self.kv_cache.layers}")
+        return self
+
     def prefills(self) -> list[tuple[str, int]]:
         """(function, length) of every prefill, shortest first."""
         found = [(name, item.length) for name, item in self.functions.items() if item.kind == "prefill"]
         return sorted(found, key=lambda pair: pair[1])
+
+
+def filename(variant: str, package: str = "") -> str:
+    """Name of a saved package's folder: `fp16.mlpackage`, or `fp16.decode.mlpackage` of a package that has a name."""
+    return f"{variant}.{package}.mlpackage" if package else f"{variant}.mlpackage"
+
+
+class Called(Protocol):
+    """A contract, of a package or of a delivery, as far as it says what runs a function."""
+
+    @property
+    def functions(self) -> Mapping[str, Any]: ...
+    @property
+    def kv_cache(self) -> Cache: ...
+
+
+def pieces(contract: Called, name: str) -> list[Piece]:
+    """What runs a function: the pieces that the contract names, or the function of its own name."""
+    function = contract.functions[name]
+    if function.pieces is not None:
+        return list(function.pieces)
+    return [
+        Piece(
+            function=name,
+            layers=(0, contract.kv_cache.layers),
+            inputs=function.inputs,
+            outputs=function.outputs,
+            states=function.states,
+            parameters=getattr(function, "parameters", {}),
+            modules=getattr(function, "modules", {}),
+        )
+    ]
+
+
+def parts(contract: Called) -> list[str]:
+    """The packages that one variant has, by name, in the order of what they run."""
+    return list(dict.fromkeys(piece.package for name in contract.functions for piece in pieces(contract, name)))
+
+
+def part(contract: Contract, package: str) -> Contract:
+    """The contract of one package alone: the functions in it, with what they themselves take and give, and the tensors
+    that they hold. Of one that runs everything it is the contract itself."""
+    if all(function.pieces is None for function in contract.functions.values()):
+        return contract
+    functions = {
+        piece.function: Function(
+            kind=contract.functions[name].kind,
+            length=contract.functions[name].length,
+            **{key: value for key, value in piece if key not in ("package", "function", "layers")},
+        )
+        for name in contract.functions
+        for piece in pieces(contract, name)
+        if piece.package == package
+    }
+    held = {tensor for function in functions.values() for tensor in function.parameters.values()}
+    tensors = [tensor for tensor in contract.tensors if tensor.name in held]
+    return contract.model_copy(update={"functions": functions, "tensors": tensors})
 
 
 def stateful(contract: Contract) -> Contract:

@@ -16,12 +16,14 @@ from safetensors import SafetensorError
 
 from runtime import digest
 from runtime.contract import BrokenEvidence, Unavailable, delivery, ondevice
+from runtime.contract import program as programs
 from runtime.contract import report as facts
 from runtime.contract.delivery import Contract, Golden, Package
 from runtime.coreml.api import CoreML
 from runtime.coreml.plan import placed
 from runtime.coreml.predict import NotPredicted, Predictor
 from runtime.mil import package as packages
+from runtime.mil import pieces
 from runtime.mil.golden import Index, Tensors, Watched, compared, goldens_of
 from runtime.mil.loop import Host
 
@@ -46,40 +48,48 @@ def attest(folder: Path, wanted: Wanted, machine: Mapping[str, str], coreml: Cor
     Raises BrokenEvidence for a delivery that is not what its contract says, or was made without golden vectors.
     """
     contract = delivery.load(folder)
-    package, golden = packaged(contract, wanted.precision), vectors(contract)
-    path = folder / package.path
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise BrokenEvidence(f"its package `{package.path}` does not lie in it", subject=delivery.CONTRACT)
+    saved, golden = packaged(contract, wanted.precision), vectors(contract)
+    for package in saved.values():
+        if not (folder / package.path).resolve().is_relative_to(folder.resolve()):
+            raise BrokenEvidence(f"its package `{package.path}` does not lie in it", subject=delivery.CONTRACT)
+    due = delivery.whole({part: package.sha256 for part, package in saved.items()})
     why = str(coreml) if isinstance(coreml, Unavailable) else ""
     functions = [*(name for name, _ in contract.prefills()), _decode(contract)]
     data: dict[str, Any] = {
-        "package": {"precision": package.precision, "sha256": _digest(path), "sha256_after": ""},
+        "package": {"precision": wanted.precision, "sha256": _saved(folder, saved), "sha256_after": ""},
         "goldens_sha256": _digest(folder / golden.path),
         "plan_sha256": contract.plan_sha256,
         "units": wanted.units,
         "functions": functions,
-        "tolerances": golden.tolerances[package.precision].told(),
+        "tolerances": golden.tolerances[wanted.precision].told(),
         "machine": {**machine, "cannot": why},
         "toolchain": {"coremltools": "", "coreml": ""},
         "runs": [],
         "residency": ondevice.no_residency(wanted.units, why),
         "latency": ondevice.no_latency(wanted.units, why),
     }
-    if data["package"]["sha256"] != package.sha256 or data["goldens_sha256"] != golden.sha256:
+    if data["package"]["sha256"] != due or data["goldens_sha256"] != golden.sha256:
         raise BrokenEvidence("package or golden vectors are not those of the contract", subject=delivery.CONTRACT)
     if isinstance(coreml, CoreML):
         data["toolchain"] = dict(coreml.versions)
         data |= _measured(coreml, contract, folder, wanted, golden)
-    data["package"]["sha256_after"] = _digest(path)
+    data["package"]["sha256_after"] = _saved(folder, saved)
     return {**data, **ondevice.attested(data)}
 
 
-def packaged(contract: Contract, precision: str) -> Package:
-    """The package of this precision. Raises BrokenEvidence where the delivery has none."""
-    for one in contract.packages:
-        if one.precision == precision:
-            return one
-    raise BrokenEvidence(f"the delivery has no package `{precision}`", subject=delivery.CONTRACT)
+def packaged(contract: Contract, precision: str) -> dict[str, Package]:
+    """The packages of this precision by their parts, as the pieces of the functions name them. Raises BrokenEvidence
+    where the delivery has one of them not."""
+    there = {one.part: one for one in contract.packages if one.precision == precision}
+    for part in programs.parts(contract):
+        if part not in there:
+            named = f" `{part}`" if part else ""
+            raise BrokenEvidence(f"the delivery has no package{named} `{precision}`", subject=delivery.CONTRACT)
+    return {part: there[part] for part in programs.parts(contract)}
+
+
+def _saved(folder: Path, saved: Mapping[str, Package]) -> str:
+    return delivery.whole({part: _digest(folder / one.path) for part, one in saved.items()})
 
 
 def vectors(contract: Contract) -> Golden:
@@ -113,37 +123,38 @@ def _golden(folder: Path, contract: Contract) -> tuple[Index, Tensors]:
 def _measured(coreml: CoreML, contract: Contract, folder: Path, wanted: Wanted, golden: Golden) -> dict[str, Any]:
     """Sections `runs`, `residency` and `latency`."""
     runs = list[dict[str, Any]]()
-    ready: Mapping[str, Predictor] = {}
+    ready: Mapping[str, list[Predictor]] = {}
     for units in (ondevice.CPU, wanted.units):
         wanted.told(f"golden vectors on {units}")
         run, ready = _run(coreml, contract, folder, wanted, golden, units)
         runs.append(run)
     wanted.told("compute plan")
-    residency = _residency(coreml, folder / packaged(contract, wanted.precision).path, wanted.units, ready)
+    residency = _residency(coreml, contract, folder, wanted, ready)
     wanted.told(f"{wanted.repetitions} calls of each function on {wanted.units}")
     return {"runs": runs, "residency": residency, "latency": _latency(contract, wanted, ready, runs[-1]["failed"])}
 
 
 def _run(
     coreml: CoreML, contract: Contract, folder: Path, wanted: Wanted, golden: Golden, units: str
-) -> tuple[dict[str, Any], Mapping[str, Predictor]]:
-    """One run over all golden vectors, and the functions that it loaded; none where it failed."""
+) -> tuple[dict[str, Any], Mapping[str, list[Predictor]]]:
+    """One run over all golden vectors, and the functions that it loaded, piece by piece; none where it failed."""
     nothing: dict[str, Any] = {"units": units, "failed": "", "shapes": [], "decode": {}}
-    path = folder / packaged(contract, wanted.precision).path
+    saved = packaged(contract, wanted.precision)
     index, tensors = _golden(folder / golden.path, contract)
     try:
-        loaded = {
-            name: Predictor(
+        loaded = pieces.runs(
+            contract,
+            lambda piece: Predictor(
                 coreml,
-                path,
-                name,
+                folder / saved[piece.package].path,
+                piece.function,
                 units,
-                dtypes={value.name: value.dtype for value in one.inputs},
-                states=[value.name for value in one.states],
-            )
-            for name, one in contract.functions.items()
-        }
-        return {**nothing, **compared(Host(loaded, contract), index, tensors, golden, _health)}, loaded
+                dtypes={value.name: value.dtype for value in piece.inputs},
+                states=[value.name for value in piece.states or ()],
+            ),
+        )
+        host = Host(pieces.functions(contract, loaded), contract)
+        return {**nothing, **compared(host, index, tensors, golden, _health)}, loaded
     except (NotPredicted, BrokenEvidence) as reason:
         return {**nothing, "failed": str(reason)}, {}
     except (LookupError, TypeError, ValueError) as strange:
@@ -155,14 +166,24 @@ def _health(name: str, seen: Watched) -> dict[str, Any]:
     return {"shape_mismatches": facts.measured(seen.misshapen, "value")}
 
 
-def _residency(coreml: CoreML, path: Path, units: str, ready: Mapping[str, Predictor]) -> dict[str, Any]:
+def _residency(
+    coreml: CoreML, contract: Contract, folder: Path, wanted: Wanted, ready: Mapping[str, list[Predictor]]
+) -> dict[str, Any]:
+    units = wanted.units
     if coreml.no_plans or not ready:
         return ondevice.no_residency(units, coreml.no_plans or f"nothing was loaded on {units}")
-    saved = packages.open(path)
+    there = packaged(contract, wanted.precision)
+    saved = {part: packages.open(folder / one.path) for part, one in there.items()}
+    # what several functions share is one function of a package
+    loaded = {
+        (piece.package, piece.function): one
+        for name, made in ready.items()
+        for piece, one in zip(programs.pieces(contract, name), made, strict=True)
+    }
     try:
         found = [
-            placed(coreml, one.model.get_compiled_model_path(), saved.function(name), units)
-            for name, one in ready.items()
+            placed(coreml, one.model.get_compiled_model_path(), saved[part].function(name), units)
+            for (part, name), one in loaded.items()
         ]
     except NotPredicted as reason:
         return ondevice.no_residency(units, str(reason))
@@ -171,8 +192,8 @@ def _residency(coreml: CoreML, path: Path, units: str, ready: Mapping[str, Predi
     return ondevice.residency(units, found)
 
 
-def _latency(contract: Contract, wanted: Wanted, ready: Mapping[str, Predictor], failed: str) -> dict[str, Any]:
-    """Calls one after the other, each on what the function was given last by the golden vectors."""
+def _latency(contract: Contract, wanted: Wanted, ready: Mapping[str, list[Predictor]], failed: str) -> dict[str, Any]:
+    """Calls one after the other, each on what its pieces were given last by the golden vectors."""
     if failed:
         return ondevice.no_latency(wanted.units, failed)
     found = []
@@ -181,7 +202,8 @@ def _latency(contract: Contract, wanted: Wanted, ready: Mapping[str, Predictor],
             ns = []
             for number in range(wanted.warm_up + wanted.repetitions):
                 began = wanted.clock()
-                one.call(one.last)
+                for piece in one:
+                    piece.call(piece.last)
                 ended = wanted.clock()
                 ns += [ended - began] if number >= wanted.warm_up else []
             found.append(ondevice.timed(name, contract.functions[name].length, ns))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import digest
-from runtime.contract import Context, Refusal, ondevice, program, strict_json
+from runtime.contract import Context, Refusal, delivery, ondevice, program, strict_json
 from runtime.contract.report import hex_of
 from runtime.steps.attest import AttestParams
 
@@ -34,14 +34,13 @@ def read(takes: Mapping[str, Path], params: AttestParams) -> dict[str, Any]:
 
 
 def _apart(takes: Mapping[str, Path], params: AttestParams, data: Mapping[str, Any]) -> Iterator[str]:
-    package = takes["package"] / f"{params.precision}.mlpackage"
-    for said, found, what in (
-        (data["package"]["sha256"], package, f"package `{params.precision}`"),
-        (data["goldens_sha256"], takes["goldens"], "golden vectors"),
-    ):
-        if said != hex_of(digest.of_folder(found)):
-            yield f"it has other {what}" if what.startswith("golden") else f"it ran another {what}"
     contract = program.load(takes["package"])
+    packages = {part: program.filename(params.precision, part) for part in program.parts(contract)}
+    made = {part: hex_of(digest.of_folder(takes["package"] / name)) for part, name in packages.items()}
+    if data["package"]["sha256"] != delivery.whole(made):
+        yield f"it ran another package `{params.precision}`"
+    if data["goldens_sha256"] != hex_of(digest.of_folder(takes["goldens"])):
+        yield "it has other golden vectors"
     decode = [name for name, one in contract.functions.items() if one.kind == "decode"]
     if data["functions"] != [*(name for name, _ in contract.prefills()), *decode]:
         yield f"it ran the functions {', '.join(map(str, data['functions']))}"

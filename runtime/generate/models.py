@@ -19,7 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 from runtime.contract import Refusal, Unavailable, delivery
 from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
-from runtime.mil import interpreter, package
+from runtime.mil import pieces
 from runtime.mil.kept import Kept
 from runtime.models import admission, build
 
@@ -114,10 +114,10 @@ def _last(out: Any) -> Logits:
 class PackageModel:
     """A saved Core ML package, run by the MIL interpreter."""
 
-    def __init__(self, opened: package.Package, contract: Contract | delivery.Contract) -> None:
+    def __init__(self, opened: pieces.Opened, contract: Contract | delivery.Contract) -> None:
         self.name, self.contract = "mil", contract
         self.width, self.context = contract.vocab_size, contract.kv_cache.context
-        self._functions = {name: interpreter.Interpreter(opened, name, check=False) for name in contract.functions}
+        self._functions = pieces.interpreted(opened, contract, check=False)
         self._prefills = contract.prefills()
 
     def begin(self, ids: Sequence[int]) -> tuple[Place, Logits]:
@@ -164,4 +164,4 @@ def opened(runner: str, model: Path, packages: Path | None, variant: str = "quan
             code="KR0203",
         )
     contract = delivery.load(packages.parent) if delivery.is_delivery(packages.parent) else load_contract(packages)
-    return PackageModel(package.open(packages / f"{variant}.mlpackage"), contract)
+    return PackageModel(pieces.opened(packages, variant, contract), contract)

@@ -9,6 +9,7 @@ of many models), and over all of them together would be all that is seen.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.mil import pieces
 from runtime.mil.golden import Asked, Index, Tensors, coverage
 from runtime.mil.interpreter import Interpreter, Result
 from runtime.mil.inventory import read_per_token
@@ -46,7 +48,7 @@ def layer_of(path: str) -> int:
     return int(path.rpartition(".")[2])
 
 
-def blocks_of(function: contracts.Function) -> dict[str, str]:
+def blocks_of(function: contracts.Function | contracts.Piece) -> dict[str, str]:
     """Block → graph node of its output, the last sum of its residual stream; in order."""
     paths = sorted(function.modules.get("residual", {}).items(), key=lambda item: layer_of(item[0]))
     return {block(layer_of(path)): nodes[-1] for path, nodes in paths}
@@ -55,15 +57,15 @@ def blocks_of(function: contracts.Function) -> dict[str, str]:
 class Watched:
     """One function of a package, run by the interpreter; `seen` holds, of each run, what its blocks gave."""
 
-    def __init__(self, package: Package, name: str, mode: Mode, function: contracts.Function) -> None:
-        self._interpreter = Interpreter(package, name, mode, check=False)
+    def __init__(self, package: Package, piece: contracts.Piece, mode: Mode) -> None:
+        self._interpreter = Interpreter(package, piece.function, mode, check=False)
         types = self._interpreter.function.types
         shapes = {value.name: value.shape for value in self._interpreter.function.outputs}
         #: whether its outputs are those of the contract
-        self.as_declared = all(shapes.get(value.name) == tuple(value.shape) for value in function.outputs)
+        self.as_declared = all(shapes.get(value.name) == tuple(value.shape) for value in piece.outputs)
         #: block → value of the package; a block whose value is not there has none
         self.named: dict[str, str] = {}
-        for one, node in blocks_of(function).items():
+        for one, node in blocks_of(piece).items():
             there = [name for name in (node, node + _NARROWED) if name in types]
             if there:
                 self.named[one] = there[0]
@@ -79,39 +81,49 @@ class Watched:
 
 
 class Form:
-    """One package, ready to be run case by case."""
+    """The packages of one variant, ready to be run case by case."""
 
-    def __init__(self, package: Package, contract: contracts.Contract, mode: Mode) -> None:
-        self.package, self.contract, self.mode = package, contract, mode
-        self.functions = {name: Watched(package, name, mode, f) for name, f in contract.functions.items()}
-        self._host = Host(self.functions, contract)
+    def __init__(self, opened: pieces.Opened, contract: contracts.Contract, mode: Mode) -> None:
+        self.packages, self.contract, self.mode = opened, contract, mode
+        #: function → what runs its pieces
+        self.functions = pieces.runs(contract, lambda piece: Watched(opened[piece.package], piece, mode))
+        self._host = Host(pieces.functions(contract, self.functions), contract)
 
     def given(self, name: str, case: Mapping[str, Any], goldens: Tensors) -> Seen | None:
         """What it gives of one golden case at the positions that are compared; None of functions whose outputs are not
         those of the contract."""
-        for one in self.functions.values():
+        for one in itertools.chain.from_iterable(self.functions.values()):
             one.seen.clear()
-        if not all(self.functions[one].as_declared for one in {name, str(case.get("start", name))}):
+        if not all(piece.as_declared for one in {name, str(case.get("start", name))} for piece in self.functions[one]):
             return None
         return (self._decoded if name == "decode" else self._filled)(name, case, goldens)
 
     def _filled(self, name: str, case: Mapping[str, Any], goldens: Tensors) -> Seen:
         real = int(case["length"])
         result = self._host.prefill(name, goldens[f"{name}/{case['case']}/input_ids"][0, :real].tolist())
-        (seen,) = self.functions[name].seen
+        (seen,) = self._seen(name)
         return {LOGITS: result.outputs["logits"][0, :real], **{one: _rows(value)[:real] for one, value in seen.items()}}
 
     def _decoded(self, name: str, case: Mapping[str, Any], goldens: Tensors) -> Seen:
         at, start, steps = f"decode/{case['case']}", str(case["start"]), int(case["steps"])
         prompt, tokens = goldens[f"{at}/prompt"][0].tolist(), goldens[f"{at}/tokens"].tolist()
         trace = self._host.decode(prompt, steps, tokens, start=start)
-        seen = self.functions[name].seen
-        blocks = {one: np.concatenate([_rows(run[one]) for run in seen]) for one in self.functions[name].named}
+        seen = self._seen(name)
+        blocks = {one: np.concatenate([_rows(run[one]) for run in seen]) for one in (seen[0] if seen else ())}
         return {LOGITS: np.stack(trace.logits[1:]), **blocks}
+
+    def _seen(self, name: str) -> list[dict[str, Array]]:
+        """Of each run of a function, what its blocks gave, those of all its pieces."""
+        each = zip(*(piece.seen for piece in self.functions[name]), strict=True)
+        return [{one: value for part in run for one, value in part.items()} for run in each]
 
     def sizes(self) -> dict[str, Any]:
         """What the decode function stores, and what of it one token reads."""
-        held = self.package.weights("decode")
+        held = [
+            one
+            for piece in contracts.pieces(self.contract, "decode")
+            for one in self.packages[piece.package].weights(piece.function)
+        ]
         return {
             "bytes": facts.measured(sum(one.bytes for one in held), "byte", n=len(held)),
             "bytes_per_token": facts.measured(sum(map(read_per_token, held)), "byte", n=len(held)),

@@ -7,7 +7,7 @@ found by what they depend on, not by their size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from runtime.mil.findings import Findings, Peak
 from runtime.mil.program import Function
@@ -33,8 +33,9 @@ def masked(function: Function) -> frozenset[str]:
     return frozenset(steered | sums)
 
 
-def tightest(function: Function, findings: Iterable[Findings]) -> Peak | None:
-    """The largest magnitude of a float16 value that is no mask; None when nothing was watched."""
-    left_out = masked(function)
+def tightest(functions: Mapping[str, Function], findings: Iterable[Findings]) -> Peak | None:
+    """The largest magnitude of a float16 value that is no mask; None when nothing was watched. `functions`: what ran,
+    under the name that its values stand under, or "" for the one that stands alone."""
+    left_out = {f"{at}/{name}" if at else name for at, one in functions.items() for name in masked(one)}
     peaks = [peak for run in findings for name, peak in run.peaks.items() if name not in left_out]
     return max(peaks, key=lambda peak: (peak.magnitude, peak.value), default=None)

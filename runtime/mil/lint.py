@@ -275,7 +275,7 @@ def _base(seen: _Seen) -> Iterator[Found]:
 
 @_check("headroom")
 def _headroom(seen: _Seen) -> Iterator[Found]:
-    peak = tightest(seen.function, [seen.findings]) if seen.findings is not None else None
+    peak = tightest({"": seen.function}, [seen.findings]) if seen.findings is not None else None
     if peak is not None and peak.headroom < _limit(seen):
         what = f"{peak.headroom:.3g} times below 65504 (largest {peak.magnitude:.6g})"
         yield Found(seen.rule.id, peak.op_type, peak.value, what, grave=peak.headroom < _TIGHT)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from runtime.contract import Refusal
 from runtime.contract import program as contracts
+from runtime.mil import pieces
 from runtime.mil.findings import Findings
 from runtime.mil.interpreter import Interpreter, Result
 from runtime.mil.kept import Array, Contract, Kept, Runs
 from runtime.mil.numerics import Mode
-from runtime.mil.package import Package
+from runtime.mil.program import Function
 
 Real: TypeAlias = NDArray[np.float32]
 
@@ -77,8 +78,16 @@ class Host:
 
 
 class Loop(Host):
-    """Every function of one package, compiled once."""
+    """Every function of the packages of one variant, compiled once."""
 
-    def __init__(self, package: Package, contract: contracts.Contract, mode: Mode) -> None:
-        self.functions = {name: Interpreter(package, name, mode) for name in contract.functions}
-        super().__init__(self.functions, contract)
+    def __init__(self, opened: pieces.Opened, contract: contracts.Contract, mode: Mode) -> None:
+        #: function → what interprets its pieces
+        self.pieces = pieces.runs(contract, lambda piece: Interpreter(opened[piece.package], piece.function, mode))
+        super().__init__(pieces.functions(contract, self.pieces), contract)
+
+    def programs(self, name: str) -> dict[str, Function]:
+        """The programs that run a function, each under the name that its findings stand under: "" where there is but
+        one."""
+        labels = [pieces.label(piece) for piece in contracts.pieces(self.contract, name)]
+        programs = [one.function for one in self.pieces[name]]
+        return dict(zip(labels if len(labels) > 1 else [""], programs, strict=True))

@@ -18,7 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 from runtime.contract import BrokenEvidence, Context
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
-from runtime.mil import package as packages
+from runtime.mil import pieces
 from runtime.mil.findings import Findings
 from runtime.mil.golden import Index, Tensors, coverage, goldens_of
 from runtime.mil.interpreter import Result
@@ -205,9 +205,10 @@ def verify(takes: Mapping[str, Path], params: VerifyOnnxParams, ctx: Context) ->
         name: _Session(folder / f"{name}.onnx", function, params.threads)
         for name, function in contract.functions.items()
     }
-    opened = packages.open(takes["float32"] / "float32.mlpackage")
+    opened = pieces.opened(takes["float32"], "float32", contract)
     # the exported program knows no state; what was converted of it may
-    made = contracts.stateful(contract) if any(one.states for one in opened.functions.values()) else contract
+    kept = any(one.states for package in opened.values() for one in package.functions.values())
+    made = contracts.stateful(contract) if kept else contract
     converted = Loop(opened, made, "exact32")
     data = compared({"onnx": Host(sessions, contract), "coreml": converted}, contract, index, goldens, params)
     data["bytes"] = facts.measured(sum(one.stat().st_size for one in folder.iterdir()), "byte")

@@ -11,18 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from runtime import digest
 from runtime.contract import Context
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.contract.recipe import BITS, Recipe
-from runtime.mil import package as packages
-from runtime.mil import readback
+from runtime.mil import pieces, readback
 from runtime.mil.golden import Tensors, Watched, compared, goldens_of
 from runtime.mil.headroom import tightest
-from runtime.mil.interpreter import Interpreter
 from runtime.mil.lazy import LazyTensors
 from runtime.mil.loop import Loop
 from runtime.mil.numerics import Mode
@@ -33,24 +31,27 @@ from runtime.steps.verify import VerifyParams
 
 ATTESTATION = "L2"
 MAX_LISTED = 50
+#: (variant, what was found in one of its packages)
+_Found: TypeAlias = Sequence[tuple[str, Sequence[readback.Finding]]]
 #: this step interprets, on a Mac too; what a device does is another report, `coreml.device`
 ON_A_MAC = "interpreted here: kcompiler verify --on-device measures it on a Mac"
 
 
-def _watched(functions: Mapping[str, Interpreter]) -> Callable[[str, Watched], dict[str, Any]]:
-    return lambda name, seen: _health(functions[name].function, seen)
+def _watched(loop: Loop) -> Callable[[str, Watched], dict[str, Any]]:
+    return lambda name, seen: _health(loop.programs(name), seen)
 
 
-def _health(function: Function, seen: Watched) -> dict[str, Any]:
+def _health(functions: Mapping[str, Function], seen: Watched) -> dict[str, Any]:
     """What the interpreter watched while a function ran, padding included."""
     runs = seen.runs
     if not runs or not all(run.checked for run in runs):
         names = ("shape_mismatches", "nan_introduced", "saturated", "headroom")
         return {name: facts.unavailable("no checked run", "value") for name in names}
     mismatches = {(item.value, item.what) for run in runs for item in run.mismatches}
-    peak = tightest(function, runs)
+    peak = tightest(functions, runs)
+    values = sum(len(one.types) for one in functions.values())
     health = {
-        "shape_mismatches": facts.measured(len(mismatches) + seen.misshapen, "value", n=len(function.types)),
+        "shape_mismatches": facts.measured(len(mismatches) + seen.misshapen, "value", n=values),
         "nan_introduced": facts.measured(sum(count for run in runs for *_, count in run.nan), "element"),
         "saturated": facts.measured(
             sum(count for run in runs for *_, count in (*run.saturated, *run.out_of_range)), "element"
@@ -86,52 +87,59 @@ def _provenance(contract: contracts.Contract, params: VerifyParams, digests: Map
     return problems
 
 
-def _listed(findings: Mapping[str, Sequence[readback.Finding]]) -> list[dict[str, str]]:
-    every = [{"variant": variant, **asdict(item)} for variant, items in findings.items() for item in items]
+def _listed(findings: _Found) -> list[dict[str, str]]:
+    every = [{"variant": variant, **asdict(item)} for variant, items in findings for item in items]
     return every[:MAX_LISTED]
 
 
-def _violations(findings: Mapping[str, Sequence[readback.Finding]], checked: int, unit: str) -> dict[str, Any]:
-    return facts.measured(sum(len(items) for items in findings.values()), unit, n=checked)
+def _violations(findings: _Found, checked: int, unit: str) -> dict[str, Any]:
+    return facts.measured(sum(len(items) for _, items in findings), unit, n=checked)
 
 
 def read_back(
-    opened: Mapping[str, packages.Package],
+    opened: Mapping[str, pieces.Opened],
     contract: contracts.Contract,
     recipes: Mapping[str, Recipe | None],
     islands: Sequence[str],
     checkpoint: Tensors,
     chosen: Mapping[str, Form] = NOTHING,
 ) -> dict[str, Any]:
-    """Sections `recipe`, `islands` and `interface` of the report, over both packages."""
-    recipe = {
-        v: readback.recipe(item, contract, recipes[v], checkpoint, NOTHING if recipes[v] is None else chosen)
-        for v, item in opened.items()
-    }
-    kept = {v: readback.islands(item, contract, islands) for v, item in opened.items()}
-    faces = {v: readback.interface(item, contract) for v, item in opened.items()}
-    stored = {v: item.findings for v, item in recipe.items()}
-    narrowed = {v: item[0] for v, item in kept.items()}
-    tensors = sum(sum(item.stored.values()) for item in recipe.values())
+    """Sections `recipe`, `islands` and `interface` of the report, over all packages of both variants."""
+    of = {part: contracts.part(contract, part) for part in contracts.parts(contract)}
+    every = [(v, of[part], one) for v, packages in opened.items() for part, one in packages.items()]
+    recipe = [
+        (v, readback.recipe(one, part, recipes[v], checkpoint, NOTHING if recipes[v] is None else chosen))
+        for v, part, one in every
+    ]
+    kept = [(v, readback.islands(one, part, islands)) for v, part, one in every]
+    faces = [(v, readback.interface(one, part)) for v, part, one in every]
+    stored = [(v, found.findings) for v, found in recipe]
+    narrowed = [(v, found) for v, (found, _) in kept]
+    tensors = sum(sum(found.stored.values()) for _, found in recipe)
     return {
         "recipe": {
             "violations": _violations(stored, tensors, "finding"),
             "quantized_tensors": facts.measured(
-                sum(count for form, count in recipe["quantized"].stored.items() if form in BITS and form != "fp16"),
+                sum(
+                    count
+                    for v, found in recipe
+                    for form, count in found.stored.items()
+                    if v == "quantized" and form in BITS and form != "fp16"
+                ),
                 "tensor",
                 n=tensors,
             ),
-            "other_constants": facts.measured(sum(item.other_constants for item in recipe.values()), "constant"),
+            "other_constants": facts.measured(sum(found.other_constants for _, found in recipe), "constant"),
             "findings": _listed(stored),
         },
         "islands": {
             "declared": list(islands),
-            "violations": _violations(narrowed, sum(item[1] for item in kept.values()), "finding"),
-            "operations": facts.measured(sum(item[1] for item in kept.values()), "operation"),
+            "violations": _violations(narrowed, sum(count for _, (_, count) in kept), "finding"),
+            "operations": facts.measured(sum(count for _, (_, count) in kept), "operation"),
             "findings": _listed(narrowed),
         },
         "interface": {
-            "violations": _violations(faces, len(contract.functions) * len(opened), "finding"),
+            "violations": _violations(faces, sum(len(part.functions) for _, part, _ in every), "finding"),
             "findings": _listed(faces),
         },
     }
@@ -145,22 +153,23 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     checkpoint = LazyTensors(takes["checkpoint"] / "model.safetensors")
     chosen = Stored(takes["stored"]) if params.calibrated else NOTHING
     recipes: dict[str, Recipe | None] = {"fp16": None, "quantized": params.recipe}
-    opened = {variant: packages.open(takes["package"] / f"{variant}.mlpackage") for variant in recipes}
+    opened = {variant: pieces.opened(takes["package"], variant, contract) for variant in recipes}
     modes: dict[str, Mode] = {"float32": "exact32", **dict.fromkeys(opened, params.mode)}
     variants: list[dict[str, Any]] = []
     for variant, mode in modes.items():
         ctx.progress(len(variants), len(modes), variant)
-        item = opened.get(variant) or packages.open(takes["float32"] / "float32.mlpackage")
+        item = opened.get(variant) or pieces.opened(takes["float32"], "float32", contract)
         loop = Loop(item, contract, mode)
-        found = compared(loop, index, goldens, params, _watched(loop.functions))
+        found = compared(loop, index, goldens, params, _watched(loop))
         variants.append({"variant": variant, "mode": mode, **found})
     problems = _provenance(contract, params, ctx.digests)
-    present = sum(name in item.functions for item in opened.values() for name in contract.functions)
+    due = [piece for name in contract.functions for piece in contracts.pieces(contract, name)]
+    present = sum(piece.function in item[piece.package].functions for item in opened.values() for piece in due)
     data = {
         "attestation": ATTESTATION,
         "variants": variants,
         **read_back(opened, contract, recipes, params.islands, checkpoint, chosen),
-        "functions_present": facts.rate(present, len(opened) * len(contract.functions)),
+        "functions_present": facts.rate(present, len(opened) * len(due)),
         "provenance": {"violations": facts.measured(len(problems), "finding"), "findings": problems},
         "residency": facts.unavailable(ON_A_MAC, "ratio"),
         "latency": facts.unavailable(ON_A_MAC, "ms"),

@@ -15,7 +15,7 @@ from torch import Tensor
 from runtime.contract import BrokenEvidence, Context
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
-from runtime.mil import package as packages
+from runtime.mil import pieces
 from runtime.mil.error_ledger import LOGITS, Form, Page, Seen, block, cases, covered_by, page_of
 from runtime.mil.golden import Index, Tensors, goldens_of
 from runtime.mil.numerics import Mode
@@ -36,7 +36,7 @@ def measure(takes: Mapping[str, Path], params: ErrorLedgerParams, ctx: Context) 
     reference = _reference(takes["checkpoint"], contract, index, goldens, ctx)
     count = 2 * len(reference)
 
-    plain = Form(packages.open(takes["float32"] / "float32.mlpackage"), contract, "exact32")
+    plain = Form(pieces.opened(takes["float32"], "float32", contract), contract, "exact32")
     page = Page(contract, params.float32)
     for done, (name, case) in enumerate(cases(contract, index)):
         ctx.progress(len(reference) + done, count + len(reference), "float32")
@@ -46,7 +46,7 @@ def measure(takes: Mapping[str, Path], params: ErrorLedgerParams, ctx: Context) 
 
     mode: Mode = params.mode
     forms = {
-        variant: Form(packages.open(takes["package"] / f"{variant}.mlpackage"), contract, mode)
+        variant: Form(pieces.opened(takes["package"], variant, contract), contract, mode)
         for variant in ("fp16", "quantized")
     }
     pages = {"fp16": Page(contract, params.float16), "quantized": Page(contract, params.quantized)}

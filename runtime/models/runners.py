@@ -20,7 +20,7 @@ from runtime.contract import Refusal, Said, TokenScore, Written
 from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
-from runtime.mil import interpreter, package
+from runtime.mil import pieces
 from runtime.mil.kept import Kept, Runs
 from runtime.mil.numerics import Mode
 from runtime.models import admission, build, device, scoring
@@ -246,7 +246,7 @@ class CoreMLRunner:
     def __init__(
         self,
         name: str,
-        opened: package.Package,
+        opened: pieces.Opened,
         contract: Contract,
         tokenizer: Tokenizer,
         *,
@@ -261,10 +261,7 @@ class CoreMLRunner:
                 f"the package was made for {contract.vocab_size} tokens, the tokenizer has {tokenizer.vocab_size}",
                 action="use the tokenizer of the package",
             )
-        self._functions: Mapping[str, Runs] = functions or {
-            function: interpreter.Interpreter(opened, function, mode=mode, check=False)
-            for function in contract.functions
-        }
+        self._functions: Mapping[str, Runs] = functions or pieces.interpreted(opened, contract, mode, check=False)
 
     def _text(self) -> Kept:
         """A text of which nothing was read; a cache that this host keeps is float16, as on a device."""
@@ -353,5 +350,5 @@ def saved_package(
     name: str, folder: Path, tokenizer: Tokenizer, told: Told = _silent, *, variant: str = "quantized"
 ) -> CoreMLRunner:
     """The runner of a package artifact; `variant` is "quantized" (what ships) or "fp16"."""
-    opened = package.open(folder / f"{variant}.mlpackage")
-    return CoreMLRunner(name, opened, load_contract(folder), tokenizer, told=told)
+    contract = load_contract(folder)
+    return CoreMLRunner(name, pieces.opened(folder, variant, contract), contract, tokenizer, told=told)

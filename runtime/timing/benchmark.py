@@ -19,9 +19,9 @@ import torch
 from runtime import catalog, digest
 from runtime.asking import packaged
 from runtime.contract import Context, Unavailable, speed
+from runtime.contract import program as programs
 from runtime.contract import report as facts
 from runtime.contract.asked import Asked
-from runtime.contract.program import load as load_contract
 from runtime.machine import host
 from runtime.models import device, runners, threads
 from runtime.models import tokenizer as tokenizers
@@ -155,7 +155,13 @@ def _prompt(tokenizer: Tokenizer, length: int, seed: int) -> list[int]:
 def _size(name: speed.Name, folder: Path) -> int:
     """Bytes on disk of what is run."""
     variant = speed.RUNNERS[name].variant
-    place = folder / f"{variant}.mlpackage" if variant else folder
+    if not variant:
+        return _bytes(folder)
+    parts = programs.parts(programs.load(folder))
+    return sum(_bytes(folder / programs.filename(variant, part)) for part in parts)
+
+
+def _bytes(place: Path) -> int:
     return sum(path.stat().st_size for path in sorted(place.rglob("*")) if path.is_file())
 
 
@@ -165,7 +171,7 @@ def _identity(name: speed.Name, folder: Path) -> str:
         found = json.loads((folder / "config.json").read_text())
         form = {key: value for key, value in found.items() if key not in ("_name_or_path", "transformers_version")}
     else:
-        contract = load_contract(folder)
+        contract = programs.load(folder)
         made = contract.package
         form = {
             "functions": {name: [one.kind, one.length] for name, one in contract.functions.items()},

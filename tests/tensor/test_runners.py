@@ -25,7 +25,7 @@ from runtime.coreml import found
 from runtime.generate import models
 from runtime.generate import words as spellings
 from runtime.generate.engine import Ask, Engine
-from runtime.mil import package
+from runtime.mil import pieces
 from runtime.mil.convert import convert
 from runtime.models import admission, build, runners
 from runtime.models import tokenizer as tokenizers
@@ -317,7 +317,7 @@ def test_a_prompt_longer_than_every_shape_is_refused(here: World, packaged: Path
 
 def test_a_package_of_another_tokenizer_is_refused(here: World, packaged: Path):
     contract = contracts.load(packaged).model_copy(update={"vocab_size": 500})
-    opened = package.open(packaged / "fp16.mlpackage")
+    opened = pieces.opened(packaged, "fp16", contract)
     with pytest.raises(Refusal, match="made for 500 tokens"):
         CoreMLRunner("coreml", opened, contract, here.words)
 

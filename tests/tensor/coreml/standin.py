@@ -306,11 +306,9 @@ def delivered(folder: Path, package: Path, goldens: Path) -> Path:
         context=exported.kv_cache.context,
         functions={
             name: delivery.Function(
-                kind=exported.functions[name].kind,
-                length=exported.functions[name].length,
-                **{side: [program.Value(**one) for one in values] for side, values in declared.items()},
+                kind=one.kind, length=one.length, inputs=one.inputs, outputs=one.outputs, states=one.states or []
             )
-            for name, declared in said["functions"].items()
+            for name, one in exported.functions.items()
             if name != "prefill_32"
         },
         kv_cache=exported.kv_cache,
@@ -324,7 +322,7 @@ def delivered(folder: Path, package: Path, goldens: Path) -> Path:
                 path="packages/quantized.mlpackage",
                 sha256=hex_of(digest.of_folder(path)),
                 bytes=1,
-                **said["packages"]["quantized"],
+                **said["quantized"][""],
             )
         ],
         plan_sha256="1" * 64,
