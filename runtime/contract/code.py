@@ -63,6 +63,7 @@ MIL = (
     "runtime.mil.numerics",
     "runtime.mil.ops",
     "runtime.mil.package",
+    "runtime.mil.pieces",
     "runtime.mil.program",
     "runtime.mil.step",
 )
