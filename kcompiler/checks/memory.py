@@ -27,6 +27,7 @@ from runtime import catalog
 from runtime.contract import footprint
 from runtime.contract.recipe import FLOAT32
 from runtime.contract.rounding import BITS
+from runtime.contract.targets import TARGETS
 
 _MB = 10**6
 _LOGITS = "logits"
@@ -83,9 +84,12 @@ def _serving(spec: Spec) -> list[tuple[str, int]]:
     a, context, sessions = spec.student.architecture, spec.shapes.decode.context, spec.hardware.concurrency
     parts = sizes.weights(a, spec.quantization, spec.quantization.islands)
     per_token, longest = sizes.kv_per_token(a), max(spec.shapes.prefill)
+    # before iOS 18 decode is a package of its own, with weights of its own
+    packages = 1 if TARGETS[spec.export.deployment].several else 2
+    twice = ", in each of two packages" if packages > 1 else ""
     return [
-        (f"weights as stored: {', '.join(f'{name} {sizes.text(n)}' for name, n in parts.items() if n)}",
-         sum(parts.values())),
+        (f"weights as stored{twice}: {', '.join(f'{name} {sizes.text(n)}' for name, n in parts.items() if n)}",
+         packages * sum(parts.values())),
         (f"caches: {sessions} session{'s' * (sessions > 1)} × {context:,} tokens × {per_token:,} B "
          "(2 × layers × key/value heads × head width × 2)", sessions * context * per_token),
         (f"prefill of {longest:,} tokens: logits, new keys and values, mask", sizes.prefill_outputs(a, longest)),
@@ -350,10 +354,10 @@ def _declared(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 CHECKS = (
     Check(_known, "hardware"),
     Check(_runs, "hardware"),
-    Check(_serves, "hardware", "student", "shapes", "quantization"),
+    Check(_serves, "hardware", "student", "shapes", "quantization", "export"),
     Check(_learns, "hardware", "student", "shapes", "training", "teacher", "execution"),
     Check(_passes, "training"),
     Check(_bootstraps, "hardware", "teacher", "shapes", "execution"),
     Check(_teacher, "hardware", "teacher", "execution"),
-    Check(_declared, "hardware", "student", "shapes", "quantization", "training", "teacher"),
+    Check(_declared, "hardware", "student", "shapes", "quantization", "export", "training", "teacher"),
 )

@@ -107,6 +107,7 @@ def applies(when: Applies, spec: Spec) -> bool:
         "weights": {spec.quantization.default.weights, *(rule.weights for rule in spec.quantization.rules)},
         "compute_unit": (unit,),
         "cache": (spec.shapes.decode.cache,),
+        "strategy": (spec.export.strategy,),
         "risk_tier": (spec.risk_tier,),
     }
     listed = all(
@@ -130,6 +131,8 @@ def _place(when: Applies | None) -> str:
         return "/quantization"
     if when is not None and when.cache is not None:
         return "/shapes/decode/cache"
+    if when is not None and when.strategy is not None:
+        return "/export/strategy"
     if when is not None and when.vocab_over is not None:
         return "/tokenizer/vocab_size"
     return "/hardware/targets/compute_unit"

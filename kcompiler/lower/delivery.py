@@ -6,9 +6,6 @@ from kcompiler.facts.errata import avoided
 from kcompiler.lower.nodes import Nodes
 from runtime import catalog
 
-#: every package: one function per shape
-STRATEGY = "multifunction"
-
 
 class Delivery(Nodes):
     """Sections `shapes`, `verification`, `export` and `quantization`."""
@@ -17,6 +14,7 @@ class Delivery(Nodes):
         """Probes, export, conversion and verification of the last stage's student."""
         shapes, threads = self.spec.shapes, self.spec.execution.threads
         lengths, context = list(shapes.prefill), shapes.decode.context
+        strategy = self.spec.export.strategy
         asked = self.spec.verification
         goldens = {"golden_prompts": asked.prompts, "decode_steps": asked.decode_steps}
         model = {
@@ -27,14 +25,27 @@ class Delivery(Nodes):
         self.add(
             "probe",
             "probe",
-            {"lengths": lengths, "decode_context": context, "threads": threads, "device": self._device},
+            {
+                "lengths": lengths,
+                "decode_context": context,
+                "strategy": strategy,
+                "threads": threads,
+                "device": self._device,
+            },
             model,
             origin="/shapes",
         )
         self.add(
             "export",
             "export",
-            {"prefill": lengths, "decode_context": context, "threads": threads, "device": self._device, **goldens},
+            {
+                "prefill": lengths,
+                "decode_context": context,
+                "strategy": strategy,
+                "threads": threads,
+                "device": self._device,
+                **goldens,
+            },
             model,
             origin="/shapes",
             after=["tokenizer", "probe"],
@@ -62,7 +73,7 @@ class Delivery(Nodes):
             {
                 "deployment": self.spec.export.deployment,
                 "compute_units": self.spec.export.compute_units,
-                "strategy": STRATEGY,
+                "strategy": strategy,
                 "recipe": recipe,
                 "islands": islands,
                 "cache": shapes.decode.cache,

@@ -24,12 +24,13 @@ _KINDS = {
 #: keys that the language reserves and this version cannot carry out
 _RESERVED = {
     "heads": "further heads of the student",
-    "export": "a choice of formats and systems; every package is Core ML for iOS 18 (macOS 15) and later",
-    "strategy": "a choice of packages; each is one package with one function per shape",
     "runners": "a choice of runners; each suite questions every model it knows",
 }
 #: keys that people write where another section decides
-_ELSEWHERE = {"vocab_size": "`tokenizer.vocab_size` decides the width of every model"}
+_ELSEWHERE = {
+    "vocab_size": "`tokenizer.vocab_size` decides the width of every model",
+    "strategy": "`export.strategy` decides whether each length is a function of its own",
+}
 _YAML_1_1_BOOLS = frozenset({"yes", "no", "on", "off", "y", "n"})
 #: whoever has more unknown keys in one mapping has given another kind of file
 _MOST_KEYS = 100

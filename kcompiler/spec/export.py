@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from kcompiler.spec.base import Section
-from runtime.contract.targets import ComputeUnits, Deployment
+from runtime.contract.targets import ComputeUnits, Deployment, Strategy
 
 
 class Export(Section):
@@ -14,8 +14,17 @@ class Export(Section):
     deployment: Deployment = Field(
         default="iOS18",
         description="The oldest system that loads the packages, by its iOS release; macOS 15 is of the year of iOS18, "
-        "macOS 26 of iOS26. A newer one has newer operators.",
+        "macOS 14 of iOS17, macOS 26 of iOS26. A newer one has newer operators; iOS17 has one function a package, and "
+        "neither states nor four-bit integers nor scales of blocks.",
         examples=["iOS18"],
+    )
+    strategy: Strategy = Field(
+        default="multifunction",
+        description="How the lengths of `shapes.prefill` stand in a package. `multifunction`: a function for each, all "
+        "of them static, as the Neural Engine wants them. `enumerated`: one function whose input has one of these "
+        "lengths (EnumeratedShapes), which iOS 17 loads as well; it decides about shapes while it runs.",
+        examples=["enumerated"],
+        exclude_if=lambda kept: kept == "multifunction",
     )
     compute_units: ComputeUnits = Field(
         default="all",

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from kcompiler import source
 from runtime.contract.architecture import Architecture
+from runtime.contract.targets import Strategy
 
 _HERE = Path(__file__).resolve().parent
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -133,6 +134,7 @@ class Applies(Row):
     tied: bool | None = None
     compute_unit: list[Unit] | None = Field(default=None, description="Of `hardware.targets`; absent there: no match.")
     cache: list[Literal["outputs", "state"]] | None = Field(default=None, description="Of `shapes.decode`.")
+    strategy: list[Strategy] | None = Field(default=None, description="Of `export`.")
     risk_tier: list[Literal[1, 2, 3]] | None = None
     vocab_over: int | None = None
     weights_bytes_over: int | None = None

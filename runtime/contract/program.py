@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field, ValidationError, model_validator
 
 from runtime.contract import BrokenEvidence, Params
-from runtime.contract.targets import ComputeUnits, Deployment
+from runtime.contract.targets import TARGETS, ComputeUnits, Deployment, Strategy
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
@@ -23,6 +23,9 @@ WRITTEN: Mapping[str, Mapping[str, str]] = {
     "decode": {"key_cache": "new_key", "value_cache": "new_value"},
 }
 
+#: the package that decode has for itself where a package has one function, and the name of such a function
+DECODE, ONLY = "decode", "main"
+
 
 class Value(Params):
     """One input or output of a function."""
@@ -30,6 +33,11 @@ class Value(Params):
     name: str
     shape: list[int] = Field(description="Static extents; there is no flexible axis.")
     dtype: Literal["int32", "float16", "float32"]
+    shapes: list[list[int]] = Field(
+        default_factory=list,
+        exclude_if=lambda several: not several,
+        description="Of a function that a package has for several lengths: its shape at each, the default first.",
+    )
 
 
 class Piece(Params):
@@ -48,10 +56,14 @@ class Piece(Params):
     outputs: list[Value]
     states: list[Value] | None = None
     parameters: dict[str, str] = Field(
-        default_factory=dict, exclude_if=lambda said: not said, description="As of a function, of this piece."
+        default_factory=dict,
+        exclude_if=lambda said: not said,
+        description="As of a function, of this piece; absent where it is the whole function's.",
     )
     modules: dict[str, dict[str, list[str]]] = Field(
-        default_factory=dict, exclude_if=lambda said: not said, description="As of a function, of this piece."
+        default_factory=dict,
+        exclude_if=lambda said: not said,
+        description="As of a function, of this piece; absent where it is the whole function's.",
     )
 
 
@@ -121,7 +133,7 @@ class Packaged(Params):
 
     deployment: Deployment
     compute_units: ComputeUnits = Field(default="all", description="Where a host lets Core ML compute.")
-    strategy: Literal["multifunction"]
+    strategy: Strategy
     islands: list[str]
     recipe_sha256: str = Sha256
     toolchain: dict[str, str]
@@ -209,19 +221,58 @@ def part(contract: Contract, package: str) -> Contract:
     that they hold. Of one that runs everything it is the contract itself."""
     if all(function.pieces is None for function in contract.functions.values()):
         return contract
-    functions = {
-        piece.function: Function(
-            kind=contract.functions[name].kind,
-            length=contract.functions[name].length,
-            **{key: value for key, value in piece if key not in ("package", "function", "layers")},
-        )
-        for name in contract.functions
-        for piece in pieces(contract, name)
-        if piece.package == package
-    }
+    runs: dict[str, list[tuple[Function, Piece]]] = {}
+    for name, function in contract.functions.items():
+        for piece in pieces(contract, name):
+            if piece.package == package:
+                runs.setdefault(piece.function, []).append((function, piece))
+    functions = {name: _physical(sorted(found, key=lambda one: one[0].length)) for name, found in runs.items()}
     held = {tensor for function in functions.values() for tensor in function.parameters.values()}
     tensors = [tensor for tensor in contract.tensors if tensor.name in held]
     return contract.model_copy(update={"functions": functions, "tensors": tensors})
+
+
+def _physical(runs: Sequence[tuple[Function, Piece]]) -> Function:
+    """What a package has for pieces of one name, shortest first: the first of them, with the shapes of all."""
+    function, piece = runs[0]
+    others = [other for _, other in runs]
+    return Function(
+        kind=function.kind,
+        length=function.length,
+        inputs=_several([other.inputs for other in others]),
+        outputs=_several([other.outputs for other in others]),
+        states=piece.states,
+        parameters=piece.parameters or function.parameters,
+        modules=piece.modules or function.modules,
+    )
+
+
+def _several(sides: Sequence[Sequence[Value]]) -> list[Value]:
+    """The values of one side, each with its shapes where they are not the same in all."""
+    found = []
+    for value in sides[0]:
+        shapes = {tuple(other.shape): None for side in sides for other in side if other.name == value.name}
+        found.append(value.model_copy(update={"shapes": list(map(list, shapes)) if len(shapes) > 1 else []}))
+    return found
+
+
+def apart(contract: Contract, deployment: Deployment) -> Contract:
+    """The same functions where packages for this target have them: before iOS 18 a package has one function, and decode
+    a package of its own."""
+    if TARGETS[deployment].several:
+        return contract
+    functions = {
+        name: function.model_copy(
+            update={
+                "pieces": [
+                    piece.model_copy(update={"package": DECODE if function.kind == "decode" else "", "function": ONLY})
+                    for piece in pieces(contract, name)
+                ]
+            }
+        )
+        for name, function in contract.functions.items()
+    }
+    return contract.model_copy(update={"functions": functions})
 
 
 def stateful(contract: Contract) -> Contract:

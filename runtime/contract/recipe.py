@@ -32,6 +32,13 @@ PALETTE: tuple[Granularity, ...] = ("per_tensor", "per_grouped_channel")
 COARSE = frozenset(form for form, bits in BITS.items() if bits < 8) | {"sparse"}
 #: granularity → the number that belongs to it
 SIZED: Mapping[str, str] = {"per_block": "block", "per_grouped_channel": "group"}
+#: forms and granularities that Core ML learnt with iOS 18, in words
+NEWER: Mapping[str, str] = {
+    "int4": "integers of four bits",
+    "lut3": "palettes of eight values",
+    "per_block": "scales of blocks",
+    "per_grouped_channel": "palettes of groups of channels",
+}
 #: keys that are written only where they belong
 OPTIONAL = (*SIZED.values(), "density")
 
@@ -127,6 +134,12 @@ class Weights(Params):
         parts = {"per_tensor": 1, "per_channel": shape[0]}.get(self.granularity, 0)
         parts = parts or (elements // self.block if self.block else shape[0] // (self.group or 1))
         return data + width * parts * (1 if self.weights in SCALED else 1 << bits)
+
+    @property
+    def newer(self) -> str:
+        """What of this form Core ML learnt with iOS 18, in words, or ""."""
+        granularity = "" if self.weights == "fp16" else self.granularity
+        return NEWER.get(self.weights) or NEWER.get(granularity) or ""
 
     def misfit(self, shape: tuple[int, ...]) -> str:
         """Why a matrix of this shape cannot be stored so, or ""."""

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Deployment = Literal["iOS18", "iOS26"]
+Deployment = Literal["iOS17", "iOS18", "iOS26"]
+#: how the lengths of a prefill stand in a package: a function for each, or one function whose input has one of several
+#: shapes (Core ML's EnumeratedShapes)
+Strategy = Literal["multifunction", "enumerated"]
+STRATEGIES: tuple[Strategy, ...] = ("multifunction", "enumerated")
 #: where Core ML may compute, as `coremltools.ComputeUnit` names it, in small letters; the CPU is always among them
 ComputeUnits = Literal["all", "cpu_and_gpu", "cpu_and_ne", "cpu_only"]
 Unit = Literal["gpu", "ane", "cpu"]
@@ -27,14 +31,20 @@ UNITS: Mapping[ComputeUnits, tuple[Unit, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """`specification`: version of the model file; `opset`: n of "CoreML<n>"; `systems`: where its packages load."""
+    """`specification`: version of the model file; `opset`: n of "CoreML<n>"; `systems`: where its packages load.
+
+    `several`: whether a package may have several functions, states, several enumerated inputs, scales and palettes of
+    parts of a tensor, and integers of four bits: iOS 18 brought all of them.
+    """
 
     specification: int
     opset: int
     systems: str
+    several: bool = True
 
 
 TARGETS: Mapping[Deployment, Target] = {
+    "iOS17": Target(specification=8, opset=7, systems="iOS 17, macOS 14 and later", several=False),
     "iOS18": Target(specification=9, opset=8, systems="iOS 18, macOS 15 and later"),
     "iOS26": Target(specification=10, opset=9, systems="iOS 26, macOS 26 and later"),
 }

@@ -30,9 +30,9 @@ from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.contract.families import NAMES
 from runtime.contract.recipe import BITS, SIZED, Weights
-from runtime.contract.targets import Deployment
+from runtime.contract.targets import TARGETS, Deployment
 from runtime.machine import durable
-from runtime.mil import archives, normalise, stateful
+from runtime.mil import archives, normalise, older, stateful
 from runtime.mil.errata import Done, counted, recorded
 from runtime.mil.islands import ISLANDS, check_forms, island_names, replace, stem, store_narrow, widened
 from runtime.mil.quantize import Float, Form, Quantized, Sparse, matches, quantize, wanted
@@ -41,7 +41,6 @@ from runtime.mil.stored import NOTHING, Stored
 from runtime.mil.weights import LARGE, Shelf, restore, stand_in
 from runtime.steps.convert import ConvertParams
 
-STRATEGIES = ("multifunction",)
 #: what these passes do would hide a tensor from the recipe's readback (merge equal ones, drop a norm weight of ones),
 #: put casts around ids that are never negative, or write every state anew by an op that is named by a count of all
 #: such ops of the process (states are written in place already)
@@ -65,9 +64,7 @@ RAISED_BELOW = 400
 
 def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weights]:
     """Checkpoint tensor → what the recipe asks. Raises Refusal for what cannot be converted as asked."""
-    if params.strategy not in STRATEGIES:
-        what = f"strategy `{params.strategy}` is not offered"
-        raise Refusal(what, place="strategy", action=f"use {' or '.join(STRATEGIES)}")
+    _check_target(contract, params)
     for kind in params.islands:
         if kind not in ISLANDS:
             raise Refusal(f"no island kind `{kind}`", place="quantization.islands", action=f"use {', '.join(ISLANDS)}")
@@ -95,6 +92,37 @@ def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weig
     return plan
 
 
+def _check_target(contract: contracts.Contract, params: ConvertParams) -> None:
+    """Raises Refusal for what packages of the target do not have, and for a program that was exported otherwise."""
+    if params.strategy != ("enumerated" if any(one.pieces for one in contract.functions.values()) else "multifunction"):
+        raise Refusal(
+            f"the program was not exported for strategy `{params.strategy}`",
+            place="export.strategy",
+            action="export it with the same strategy",
+        )
+    if params.strategy == "enumerated" and params.cache == "state":
+        raise Refusal(
+            "a prefill of several lengths does not write states",
+            place="shapes.decode.cache",
+            action="write `cache: outputs`, or `strategy: multifunction`",
+        )
+    if TARGETS[params.deployment].several:
+        return
+    if params.strategy == "multifunction":
+        raise Refusal(
+            f"a package for {params.deployment} has one function, and strategy `multifunction` makes several",
+            place="export.strategy",
+            action="write `strategy: enumerated`, or `deployment: iOS18`",
+        )
+    for place, asked in (("default", params.recipe.default), *((one.match, one) for one in params.recipe.rules)):
+        if asked.newer:
+            raise Refusal(
+                f"a package for {params.deployment} has no {asked.newer}, which `{place}` asks for",
+                place="quantization",
+                action="store it as int8 or in one palette of 2, 4, 6 or 8 bits, or write `deployment: iOS18`",
+            )
+
+
 def _halves() -> tuple[Any, Any]:
     """coremltools' default passes up to the float16 casts, and from there on with the passes of the back end."""
     import coremltools as ct
@@ -105,17 +133,24 @@ def _halves() -> tuple[Any, Any]:
     return ct.PassPipeline([*names[:at], *SETTLING, *backend]), ct.PassPipeline([*names[at:], *backend])
 
 
-def converted(program: ExportedProgram, function: contracts.Function, deployment: Deployment = "iOS18") -> Any:
+def converted(
+    program: ExportedProgram,
+    function: contracts.Function,
+    deployment: Deployment = "iOS18",
+) -> Any:
     """One function as a MIL program in memory, rewritten and fused but still float32 inside.
 
-    Its inputs and outputs are float16 already. Call inside `quiet()`.
+    Its inputs and outputs are float16 already; an input of several shapes has them enumerated. Call inside `quiet()`.
     Raises Refusal (KR0140) for a graph that coremltools does not convert.
     """
     import coremltools as ct
     from coremltools.converters.mil.mil import Builder
 
     dtypes = {"int32": np.int32, "float32": np.float16, "float16": np.float16}
-    inputs = [ct.TensorType(name=v.name, shape=tuple(v.shape), dtype=dtypes[v.dtype]) for v in function.inputs]
+    inputs = [
+        ct.TensorType(name=v.name, shape=_declared(v.shapes or [v.shape]), dtype=dtypes[v.dtype])
+        for v in function.inputs
+    ]
     outputs = [ct.TensorType(name=v.name, dtype=dtypes[v.dtype]) for v in function.outputs]
     # numbers of names go on in a process, and coremltools forgets them after a conversion that ended well alone
     Builder.name_count.clear()
@@ -129,6 +164,14 @@ def converted(program: ExportedProgram, function: contracts.Function, deployment
             minimum_deployment_target=ct.target[deployment],
             pass_pipeline=_halves()[0],
         )
+
+
+def _declared(shapes: Sequence[Sequence[int]]) -> Any:
+    """The shape of an input for coremltools, the first by default; call inside `quiet()`."""
+    import coremltools as ct
+
+    first, *others = map(tuple, shapes)
+    return ct.EnumeratedShapes(shapes=[first, *others], default=first) if others else first
 
 
 @contextlib.contextmanager
@@ -187,7 +230,8 @@ def _settle_small(program: Any, function: contracts.Function) -> int:
 
 
 def joined(programs: Mapping[str, Any], default: str) -> Any:
-    """One program with every function under its name, as `coremltools.utils.save_multifunction` builds it."""
+    """One program with every function under its name, as `coremltools.utils.save_multifunction` builds it. One that is
+    called `main` alone is a package of one function, as there were before iOS 18."""
     from coremltools.converters.mil.mil import Program
 
     whole = Program()
@@ -197,7 +241,7 @@ def joined(programs: Mapping[str, Any], default: str) -> Any:
         function._essential_scope_sources.clear()
         whole.add_function(name, function)
     whole.default_function_name = default
-    whole.export_as_multifunction = True
+    whole.export_as_multifunction = list(programs) != [contracts.ONLY]
     whole.skip_all_passes = True
     return whole
 
@@ -226,6 +270,7 @@ def compress(
     weights: Mapping[str, Float],
     stored: Mapping[str, Form] = NOTHING,
     shelf: Shelf | None = None,
+    deployment: Deployment = "iOS18",
 ) -> int:
     """Replace, in place, the constants of tensors that `plan` wants in another form than float16, by what `stored`
     holds for them, else by the nearest; returns how many were replaced.
@@ -233,11 +278,7 @@ def compress(
     A constant belongs to a tensor only through the name the contract gives its graph input: rotary tables, masks and
     everything else are never touched.
     """
-    ready = {
-        name: stored[name] if name in stored else _shelved(quantize(weights[name], asked), name, shelf or Shelf())
-        for name, asked in plan.items()
-        if asked.weights != "fp16"
-    }
+    ready = forms(plan, weights, stored, shelf or Shelf())
     replaced = 0
     for name, block in program.functions.items():
         tensors = functions[name].parameters
@@ -247,10 +288,23 @@ def compress(
                 if op.op_type not in ("const", "constexpr_cast") or tensor not in ready:
                     continue
                 form = ready[tensor] if op.op_type == "const" else widened(ready[tensor])
-                new = _constant(form, plan[tensor].weights, before_op=op, name=f"{op.name}_quantized")
+                at = {"before_op": op, "name": f"{op.name}_quantized"}
+                newer = TARGETS[deployment].several
+                new = _constant(form, plan[tensor].weights, **at) if newer else older.constant(form, **at)
                 replace(block, op, new)
                 replaced += 1
     return replaced
+
+
+def forms(
+    plan: Mapping[str, Weights], weights: Mapping[str, Float], stored: Mapping[str, Form], shelf: Shelf
+) -> dict[str, Form]:
+    """Tensor → its form, of all that are not float16: what `stored` holds, else the nearest."""
+    return {
+        name: stored[name] if name in stored else _shelved(quantize(weights[name], asked), name, shelf)
+        for name, asked in plan.items()
+        if asked.weights != "fp16"
+    }
 
 
 def _shelved(stored: Form, name: str, shelf: Shelf) -> Form:
@@ -310,20 +364,24 @@ def _packaged(contract: contracts.Contract, params: ConvertParams, toolchain: di
     def narrowed(values: list[contracts.Value]) -> list[contracts.Value]:
         return [v.model_copy(update={"dtype": "float16"}) if v.dtype == "float32" else v for v in values]
 
+    def typed(function: Any) -> Any:
+        return function.model_copy(update={"inputs": narrowed(function.inputs), "outputs": narrowed(function.outputs)})
+
     functions = {
-        name: f.model_copy(update={"inputs": narrowed(f.inputs), "outputs": narrowed(f.outputs)})
+        name: typed(f).model_copy(update={"pieces": f.pieces and [typed(piece) for piece in f.pieces]})
         for name, f in contract.functions.items()
     }
     made = contracts.Packaged(
         deployment=params.deployment,
         compute_units=params.compute_units,
-        strategy="multifunction",
+        strategy=params.strategy,
         islands=params.islands,
         recipe_sha256=facts.hex_of(digest.of_value(params.recipe.model_dump(mode="json"), "kc.recipe.v1")),
         toolchain=toolchain,
     )
     packaged = contract.model_copy(update={"stage": "package", "functions": functions, "package": made})
-    return contracts.stateful(packaged) if params.cache == "state" else packaged
+    kept = contracts.stateful(packaged) if params.cache == "state" else packaged
+    return contracts.apart(kept, params.deployment)
 
 
 def _report(
@@ -366,6 +424,35 @@ def _requested(asked: Weights) -> dict[str, Any]:
     return asked.model_dump() | sizes | part
 
 
+#: package → its program, and of each of its functions what is declared
+_Whole = dict[str, tuple[Any, dict[str, contracts.Function]]]
+
+
+def _placed(contract: contracts.Contract, deployment: Deployment, programs: Mapping[str, Any]) -> _Whole:
+    """Converted functions in the packages where a target has them, by package; the shortest prefill is the default."""
+    there = contracts.apart(contract, deployment)
+    names = {
+        (placed.package, placed.function): one.function
+        for name, function in contract.functions.items()
+        for one, placed in zip(contracts.pieces(contract, name), contracts.pieces(there, name), strict=True)
+    }
+    first = contracts.pieces(there, contract.prefills()[0][0])[0].function
+    found = {}
+    for package in contracts.parts(there):
+        functions = contracts.part(there, package).functions
+        members = {name: programs[names[package, name]] for name in functions}
+        found[package] = joined(members, first if first in members else next(iter(members))), functions
+    return found
+
+
+def _saved(whole: _Whole, folder: Path, variant: str, toolchain: Mapping[str, str], deployment: Deployment) -> int:
+    """Write every package of a variant; returns their size in bytes. Call inside `quiet()`."""
+    return sum(
+        save(program, folder / contracts.filename(variant, package), toolchain, deployment)
+        for package, (program, _) in whole.items()
+    )
+
+
 def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> None:
     """Operation `convert`. Raises Refusal for a recipe, island, target or graph that cannot be converted as asked."""
     contract = contracts.load(takes["program"])
@@ -374,10 +461,11 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
         import coremltools as ct
     toolchain = {"coremltools": ct.__version__, "torch": str(torch.__version__).split("+")[0]}
     stored = Stored(takes["stored"]) if params.calibrated else NOTHING
+    asked = contracts.part(contract, "").functions
     programs: dict[str, Any] = {}
     weights: dict[str, Float] = {}
-    for name, function in contract.functions.items():
-        ctx.progress(len(programs), len(contract.functions) + 1, name)
+    for name, function in asked.items():
+        ctx.progress(len(programs), len(asked) + 1, name)
         with quiet():
             exported = archives.load(takes["program"] / f"{name}.pt2")
             programs[name] = converted(exported, function, params.deployment)
@@ -385,19 +473,26 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
                 stateful.keep(programs[name], function, contract.kv_cache)
         weights = weights or weights_of(exported)
     ctx.progress(len(programs), len(programs) + 1, "saving")
-    default, folder, sizes, done = contract.prefills()[0][0], ctx.out("package"), {}, Done()
+    folder, sizes, done = ctx.out("package"), {}, Done()
     # beside the packages: it must hold half of the weights' bytes, and as many as the quantized ones have
     with quiet(), tempfile.TemporaryDirectory(dir=folder) as aside:
         shelf = Shelf(Path(aside))
-        save(joined(programs, default), ctx.out("float32") / "float32.mlpackage", toolchain, params.deployment)
-        for name, function in contract.functions.items():
+        whole = _placed(contract, params.deployment, programs)
+        _saved(whole, ctx.out("float32"), "float32", toolchain, params.deployment)
+        for name, function in asked.items():
             done += narrow(programs[name], function, params.islands, shelf)
-        whole = joined(programs, default)
-        errata = recorded(params.errata, contract, counted(whole, contract, done), REMOVED_PASSES, toolchain)
-        operations = {name: len(block.operations) for name, block in whole.functions.items()}
-        sizes["fp16"] = save(whole, folder / "fp16.mlpackage", toolchain, params.deployment)
-        compress(whole, contract.functions, plan, weights, stored, shelf)
-        sizes["quantized"] = save(whole, folder / "quantized.mlpackage", toolchain, params.deployment)
+        whole = _placed(contract, params.deployment, programs)
+        blocks = {name: (programs[name].functions["main"], function) for name, function in asked.items()}
+        errata = recorded(params.errata, contract, counted(blocks.values(), contract, done), REMOVED_PASSES, toolchain)
+        operations = {
+            name: sum(len(blocks[piece.function][0].operations) for piece in contracts.pieces(contract, name))
+            for name in contract.functions
+        }
+        sizes["fp16"] = _saved(whole, folder, "fp16", toolchain, params.deployment)
+        ready = forms(plan, weights, stored, shelf)
+        for program, functions in whole.values():
+            compress(program, functions, plan, weights, ready, shelf, params.deployment)
+        sizes["quantized"] = _saved(whole, folder, "quantized", toolchain, params.deployment)
     packaged = _packaged(contract, params, toolchain)
     durable.write(folder / "contract.json", contracts.dump(packaged))
     marks = {

@@ -8,7 +8,7 @@ refuses it and no program with a finding is converted; or the conversion does so
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,21 +22,26 @@ from runtime.mil.islands import stem
 Done = Counter[str]
 
 
-def counted(program: Any, contract: contracts.Contract, narrowed: Done) -> Done:
-    """Places of a joined float16 program, of whose functions `narrowed` counted what was changed on the way."""
-    operations = [(name, op) for name, function in program.functions.items() for op in function.operations]
+def counted(
+    functions: Collection[tuple[Any, contracts.Function]], contract: contracts.Contract, narrowed: Done
+) -> Done:
+    """Places of float16 functions, each with what it is declared as, of which `narrowed` counted what was changed on
+    the way."""
+    operations = [(declared, op) for function, declared in functions for op in function.operations]
     gelus = [op for _, op in operations if op.op_type == "gelu"]
     held = [
-        (name, op) for name, op in operations if op.op_type == "const" and isinstance(op.outputs[0].val, np.ndarray)
+        (declared, op)
+        for declared, op in operations
+        if op.op_type == "const" and isinstance(op.outputs[0].val, np.ndarray)
     ]
-    others = [op for name, op in held if stem(op.name) not in contract.functions[name].parameters]
+    others = [op for declared, op in held if stem(op.name) not in declared.parameters]
     return narrowed + Done(
         {
             "constants-quantized": sum(op.outputs[0].val.ndim > 0 for op in others),
             "tied-embedding-exemption": sum(bool(tensor.aliases) for tensor in contract.tensors),
-            "multifunction-quantization": len(program.functions),
+            "multifunction-quantization": len(functions),
             "gelu-tanh": sum(op.mode is not None and op.mode.val == "TANH_APPROXIMATION" for op in gelus),
-            "training-dialect": len(program.functions),
+            "training-dialect": len(functions),
             "quantizer-import": len(contract.tensors),
             "palettize-skipped-divided": len(contract.tensors),
         }

@@ -24,7 +24,10 @@ def masked(function: Function) -> frozenset[str]:
     for operation in function.operations:
         arguments = {item for group in operation.inputs.values() for item in group if isinstance(item, str)}
         outputs = {name for name, _ in operation.outputs}
-        if arguments & data:
+        if operation.type == "shape":
+            # how many tokens there are, of which a function for several lengths makes its mask
+            steered |= outputs
+        elif arguments & data:
             data |= outputs
             if operation.type == "add" and arguments & steered:
                 sums |= outputs

@@ -120,6 +120,13 @@ def _flexible(seen: _Seen) -> Iterator[Found]:
                 yield Found(seen.rule.id, operation.type, name, shape_text(kind.shape))
 
 
+@_check("enumerated")
+def _enumerated(seen: _Seen) -> Iterator[Found]:
+    for item in seen.package.description.get(seen.function.name, ()):
+        if item.choices:
+            yield Found(seen.rule.id, "input", item.name, f"{item.declared}, {shape_text(item.default)} by default")
+
+
 @_check("alignment")
 def _alignment(seen: _Seen) -> Iterator[Found]:
     for what, features in (("input", seen.function.inputs), ("output", seen.function.outputs)):

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from runtime.contract import program as contracts
 from runtime.contract.recipe import BITS, SCALED, Recipe, Weights
 from runtime.contract.targets import TARGETS
-from runtime.mil.description import shape_text
+from runtime.mil.blob import unpack
+from runtime.mil.description import Described, shape_text
 from runtime.mil.islands import stem
+from runtime.mil.older import AFFINE_OP, along
 from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package, StoredWeight
 from runtime.mil.program import Function, Literal, Operation
@@ -26,6 +28,12 @@ from runtime.mil.stored import NOTHING
 
 SCALED_OP, PALETTE_OP = "constexpr_blockwise_shift_scale", "constexpr_lut_to_dense"
 SPARSE_OP, CAST_OP = "constexpr_sparse_to_dense", "constexpr_cast"
+#: operator → its parameters that hold the elements, their scales or palettes, and what is taken from the elements
+PARTS: Mapping[str, tuple[str, str, str]] = {
+    PALETTE_OP: ("indices", "lut", ""),
+    SCALED_OP: ("data", "scale", "offset"),
+    AFFINE_OP: ("quantized_data", "scale", "zero_point"),
+}
 #: the op that every module of a kind must own, so that an island cannot be claimed by an op that was renamed away
 SIGNATURE_OP: Mapping[str, str] = {
     "rms_norm": "rsqrt",
@@ -119,6 +127,8 @@ def _form(stored: StoredWeight) -> str:
         return "fp16"
     if stored.op_type == SCALED_OP and stored.dtype in SCALED:
         return stored.dtype
+    if stored.op_type == AFFINE_OP and stored.dtype == "int8":
+        return stored.dtype
     if stored.op_type == SPARSE_OP and stored.dtype == "float16":
         return "sparse"
     bits = stored.dtype.removeprefix("uint")
@@ -129,10 +139,19 @@ def _compare(function: str, tensor: str, stored: StoredWeight, asked: Weights) -
     if _form(stored) != asked.weights:
         text = f"stored as {stored.dtype} by {stored.op_type}, the recipe asks for {asked.weights}"
         yield Finding("type", function, tensor, text)
-    elif asked.weights not in ("fp16", "sparse") and stored.scale_shape != (due := _tables(stored.shape, asked)):
+    elif asked.weights not in ("fp16", "sparse") and _laid(stored) != (due := _tables(stored.shape, asked)):
         what = "scales" if asked.weights in SCALED else "palettes"
         text = f"{what} {stored.scale_shape} are {stored.granularity}, {asked.said} has {due}"
         yield Finding("granularity", function, tensor, text)
+
+
+def _laid(stored: StoredWeight) -> tuple[int, ...]:
+    """The shape of scales or palettes as operators since iOS 18 have it: before, both were a number or a vector."""
+    if stored.op_type == AFFINE_OP:
+        return along(stored.shape, stored.scale_shape, stored.axis or 0)
+    if stored.op_type == PALETTE_OP and len(stored.scale_shape) == 1:
+        return (*(1 for _ in stored.shape), *stored.scale_shape, 1)
+    return stored.scale_shape
 
 
 def _tables(shape: tuple[int, ...], asked: Weights) -> tuple[int, ...]:
@@ -178,39 +197,49 @@ def _values(
             yield Finding("value", function, tensor, "is not the float16 rounding of the checkpoint's tensor")
         return
     if stored.op_type == SPARSE_OP:
-        mask, kept = (_elements(package, operation, part) for part in ("mask", "nonzero_data"))
+        mask, kept = _mask(package, operation, truth), _elements(package, operation, "nonzero_data")
         why = "holds no mask or no data" if mask is None or kept is None else _sparse(mask, kept, truth, asked)
         if why:
             yield Finding("value", function, tensor, why)
         return
-    parts = ("indices", "lut") if stored.op_type == PALETTE_OP else ("data", "scale")
-    data, table = (_elements(package, operation, part) for part in parts)
+    parts = PARTS[stored.op_type]
+    data, table = (_elements(package, operation, part) for part in parts[:2])
     if data is None or table is None:
         yield Finding("value", function, tensor, f"holds no {parts[0]} or no {parts[1]}")
         return
+    table = table.reshape(_laid(stored))
+    if stored.op_type == PALETTE_OP and "shape" in operation.inputs:
+        bits = max(1, (table.size - 1).bit_length())
+        data = unpack(data.astype(np.uint8), bits, truth.size, signed=False).reshape(truth.shape)
     if any(size % parts for size, parts in zip(truth.shape, table.shape, strict=False)):
         yield Finding("granularity", function, tensor, f"{parts[1]} {table.shape} does not divide {truth.shape}")
     elif tensor in chosen:
-        offset = _elements(package, operation, "offset")
+        offset = _elements(package, operation, parts[2])
         if why := _chosen(data, table, offset, chosen[tensor], truth, asked):
             yield Finding("value", function, tensor, why)
     elif stored.op_type == PALETTE_OP:
         if why := _palette(data, table.astype(np.float32), truth):
             yield Finding("value", function, tensor, why)
     else:
-        yield from _scaled(package, function, tensor, operation, data, table, truth)
+        yield from _scaled(function, tensor, data, table, _elements(package, operation, parts[2]), truth)
+
+
+def _mask(package: Package, operation: Operation, truth: Float) -> NDArray[np.float32] | None:
+    """The mask of a sparse tensor, one number for each element; before iOS 18 it is a stream of bits."""
+    held = _elements(package, operation, "mask")
+    if held is None or "shape" not in operation.inputs:
+        return held
+    return unpack(held.astype(np.uint8), 1, truth.size, signed=False).astype(np.float32)
 
 
 def _scaled(
-    package: Package,
     function: str,
     tensor: str,
-    operation: Operation,
     data: NDArray[Any],
     scale: NDArray[Any],
+    offset: NDArray[Any] | None,
     truth: Float,
 ) -> Iterator[Finding]:
-    offset = _elements(package, operation, "offset")
     if offset is not None and offset.any():
         yield Finding("type", function, tensor, "has an offset; the recipe is symmetric")
         return
@@ -391,26 +420,58 @@ def _target(package: Package, contract: contracts.Contract) -> Iterator[Finding]
 
 def interface(package: Package, contract: contracts.Contract) -> list[Finding]:
     """Inputs, states and outputs of each function, as program and as description, against the contract; a state that
-    nothing is written to is found, too, and a package that is for other systems."""
+    nothing is written to is found, too, and a package that is for other systems.
+
+    Of a function for several lengths the description must enumerate the contract's shapes, all of them and no others,
+    the shortest by default.
+    """
     findings = list(_target(package, contract))
     for name, declared in contract.functions.items():
         function = package.functions.get(name)
         if function is None:
             findings.append(Finding("missing", name, name, "the package has no such function"))
             continue
-        contracted, held = (
-            (*declared.inputs, *(declared.states or ()), *declared.outputs),
-            (*function.inputs, *function.states, *function.outputs),
-        )
-        wanted_values = {(v.name, shape_text(v.shape), v.dtype) for v in contracted}
-        program = {(v.name, shape_text(v.shape), v.dtype) for v in held}
-        described = {(v.name, v.declared, v.dtype) for v in package.description.get(name, ())}
-        for source, values in (("program", program), ("description", described)):
-            for value in sorted(wanted_values ^ values, key=str):
+        given, made = [*declared.inputs, *(declared.states or ())], declared.outputs
+        held = (*function.inputs, *function.states, *function.outputs)
+        features = package.description.get(name, ())
+        for source, values, due in (
+            ("program", {(v.name, shape_text(v.shape), v.dtype) for v in held}, map(_programmed, [*given, *made])),
+            ("description", {(v.name, v.declared, v.dtype) for v in features}, _described(given, made)),
+        ):
+            for value in sorted(values ^ (wanted_values := set(due)), key=str):
                 side = "contract" if value in wanted_values else source
                 findings.append(Finding("interface", name, value[0], f"{value[1]} {value[2]} only in the {side}"))
+        findings += _defaults(name, features, declared)
         findings += _states(function, declared.states or ())
     return findings
+
+
+#: name, shapes in words, type
+_Face: TypeAlias = tuple[str, str, str]
+
+
+def _programmed(value: contracts.Value) -> _Face:
+    """A value as a program has it, which leaves open what is not the same at every length."""
+    sizes = zip(*(value.shapes or [value.shape]), strict=True)
+    return value.name, shape_text(each[0] if len(set(each)) == 1 else None for each in sizes), value.dtype
+
+
+def _described(given: Sequence[contracts.Value], made: Sequence[contracts.Value]) -> Iterator[_Face]:
+    """Values as a description has them: shapes of an input enumerated, and no shape of an output that has several."""
+    for value in given:
+        yield value.name, " or ".join(map(shape_text, value.shapes or [value.shape])), value.dtype
+    for value in made:
+        yield value.name, shape_text(() if value.shapes else value.shape), value.dtype
+
+
+def _defaults(name: str, features: Sequence[Described], declared: contracts.Function) -> Iterator[Finding]:
+    """An input of several shapes has the shortest by default."""
+    due = {value.name: tuple(value.shapes[0]) for value in declared.inputs if value.shapes}
+    for feature in features:
+        shape = due.get(feature.name, feature.default)
+        if feature.default != shape:
+            text = f"{shape_text(feature.default)} by default, not {shape_text(shape)}"
+            yield Finding("interface", name, feature.name, text)
 
 
 def _states(function: Function, declared: Sequence[contracts.Value]) -> Iterator[Finding]:

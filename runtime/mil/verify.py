@@ -31,7 +31,7 @@ from runtime.steps.verify import VerifyParams
 
 ATTESTATION = "L2"
 MAX_LISTED = 50
-#: (variant, what was found in one of its packages)
+#: (a variant's package, what was found in it)
 _Found: TypeAlias = Sequence[tuple[str, Sequence[readback.Finding]]]
 #: this step interprets, on a Mac too; what a device does is another report, `coreml.device`
 ON_A_MAC = "interpreted here: kcompiler verify --on-device measures it on a Mac"
@@ -76,6 +76,8 @@ def _provenance(contract: contracts.Contract, params: VerifyParams, digests: Map
         problems.append(f"the package's cache is written by the {contract.kv_cache.written_by}")
     if made.deployment != params.deployment:
         problems.append(f"the package was made for {made.deployment}, not for {params.deployment}")
+    if made.strategy != params.strategy:
+        problems.append(f"the package was made by strategy {made.strategy}, not {params.strategy}")
     if made.compute_units != params.compute_units:
         problems.append(f"the contract says compute units {made.compute_units}, not {params.compute_units}")
     for name, held, port in (
@@ -106,15 +108,21 @@ def read_back(
 ) -> dict[str, Any]:
     """Sections `recipe`, `islands` and `interface` of the report, over all packages of both variants."""
     of = {part: contracts.part(contract, part) for part in contracts.parts(contract)}
-    every = [(v, of[part], one) for v, packages in opened.items() for part, one in packages.items()]
+    # a package as findings name it, its variant, what is declared of it, and itself
+    every = [
+        (f"{v}.{part}" if part else v, v, of[part], one)
+        for v, packages in opened.items()
+        for part, one in packages.items()
+    ]
     recipe = [
         (v, readback.recipe(one, part, recipes[v], checkpoint, NOTHING if recipes[v] is None else chosen))
-        for v, part, one in every
+        for _, v, part, one in every
     ]
-    kept = [(v, readback.islands(one, part, islands)) for v, part, one in every]
-    faces = [(v, readback.interface(one, part)) for v, part, one in every]
-    stored = [(v, found.findings) for v, found in recipe]
-    narrowed = [(v, found) for v, (found, _) in kept]
+    kept = [readback.islands(one, part, islands) for _, _, part, one in every]
+    names = [name for name, *_ in every]
+    faces = list(zip(names, (readback.interface(one, part) for _, _, part, one in every), strict=True))
+    stored = list(zip(names, (found.findings for _, found in recipe), strict=True))
+    narrowed = list(zip(names, (found for found, _ in kept), strict=True))
     tensors = sum(sum(found.stored.values()) for _, found in recipe)
     return {
         "recipe": {
@@ -134,12 +142,12 @@ def read_back(
         },
         "islands": {
             "declared": list(islands),
-            "violations": _violations(narrowed, sum(count for _, (_, count) in kept), "finding"),
-            "operations": facts.measured(sum(count for _, (_, count) in kept), "operation"),
+            "violations": _violations(narrowed, sum(count for _, count in kept), "finding"),
+            "operations": facts.measured(sum(count for _, count in kept), "operation"),
             "findings": _listed(narrowed),
         },
         "interface": {
-            "violations": _violations(faces, sum(len(part.functions) for _, part, _ in every), "finding"),
+            "violations": _violations(faces, sum(len(part.functions) for _, _, part, _ in every), "finding"),
             "findings": _listed(faces),
         },
     }

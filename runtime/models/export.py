@@ -12,30 +12,34 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 from transformers import PreTrainedModel
 
 from runtime.contract import Context, MachineError, Refusal, rotation
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.contract.targets import Strategy
 from runtime.machine import durable
 from runtime.mil import archives
 from runtime.models import build, fxlint, goldens, threads
 from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
+from runtime.models.enumerated import EnumeratedPrefill
 from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of, rotations_of
 from runtime.steps.export import ExportParams
 
 _KEPT_META = frozenset({"val", "nn_module_stack"})
 _TRACING_LEFTOVERS = ("aten.alias.", "aten.detach.", "aten.lift_fresh_copy.")
 _PREFIX = "model."
+#: the one prefill of an enumerated package
+ENUMERATED = "prefill"
 
 
 class _Kind(NamedTuple):
@@ -63,7 +67,8 @@ _BOUND = "LogitBound"
 
 @dataclass(frozen=True)
 class Planned:
-    """One function before tracing: its module, example inputs and the names of its outputs."""
+    """One function before tracing: its module, example inputs and the names of its outputs; of one for several lengths
+    all of them, of which `length` is the longest."""
 
     name: str
     kind: Literal["prefill", "decode"]
@@ -71,15 +76,32 @@ class Planned:
     module: nn.Module
     inputs: dict[str, Tensor]
     outputs: tuple[str, ...]
+    lengths: tuple[int, ...] = ()
+
+    @property
+    def flexible(self) -> bool:
+        return len(self.lengths) > 1
 
 
-def planned(model: PreTrainedModel, lengths: list[int], context: int, mask_value: float) -> Iterator[Planned]:
-    """Every function of a model: one prefill per length (shortest first), then decode. Weights are shared."""
-    sizes = heads_of(model)
-    for length in sorted(lengths):
+def planned(
+    model: PreTrainedModel,
+    lengths: list[int],
+    context: int,
+    mask_value: float,
+    strategy: Strategy = "multifunction",
+) -> Iterator[Planned]:
+    """Every function of a model: one prefill per length (shortest first) or, enumerated, one for all of them, then
+    decode. Weights are shared."""
+    sizes, given = heads_of(model), ("logits", "keys", "values")
+    if strategy == "enumerated":
+        longest = max(lengths)
+        inputs = {"input_ids": torch.zeros(1, longest, dtype=torch.int32)}
+        several = EnumeratedPrefill(model, longest, mask_value)
+        yield Planned(ENUMERATED, "prefill", longest, several, inputs, given, tuple(sorted(lengths)))
+    for length in () if strategy == "enumerated" else sorted(lengths):
         inputs = {"input_ids": torch.zeros(1, length, dtype=torch.int32), "attention_mask": torch.ones(1, length)}
         module = Prefill(model, length, mask_value)
-        yield Planned(f"prefill_{length}", "prefill", length, module, inputs, ("logits", "keys", "values"))
+        yield Planned(f"prefill_{length}", "prefill", length, module, inputs, given)
     cache = torch.zeros(sizes["layers"], sizes["heads"], context, sizes["head_dim"])
     inputs = {
         "input_ids": torch.zeros(1, 1, dtype=torch.int32),
@@ -92,17 +114,27 @@ def planned(model: PreTrainedModel, lengths: list[int], context: int, mask_value
 
 
 def traced(plan: Planned) -> ExportedProgram:
-    """One function as a decomposed, static ExportedProgram without anything of the machine it was traced on.
+    """One function as a decomposed ExportedProgram without anything of the machine it was traced on: static, but for
+    the one extent of a function for several lengths.
 
     Raises Refusal (KR0141) for a model that torch.export does not trace.
     """
     with _toolchain(f"the {plan.kind} of {plan.length}"), torch.no_grad(), warnings.catch_warnings():
         # torch 2.13 warns about its own use of pytrees
         warnings.simplefilter("ignore", FutureWarning)
-        program = torch.export.export(plan.module, tuple(plan.inputs.values()))
+        program = torch.export.export(
+            plan.module,
+            tuple(plan.inputs.values()),
+            dynamic_shapes=({1: Dim("length", min=2, max=plan.length)},) if plan.flexible else None,
+            # what a shape is compared with must hold while it runs; none of it decides what is computed
+            prefer_deferred_runtime_asserts_over_guards=plan.flexible,
+        )
         # torch ≥ 2.9 exports the training dialect, which coremltools refuses (coremltools #2743)
         program = program.run_decompositions({torch.ops.aten.gelu.default: _gelu})
     _clean(program)
+    if plan.flexible:
+        program.graph_module.graph.eliminate_dead_code()
+        program.graph_module.recompile()
     return program
 
 
@@ -188,24 +220,46 @@ def island_nodes(program: ExportedProgram) -> dict[str, dict[str, list[str]]]:
 
 
 def _described(plan: Planned, program: ExportedProgram, canonical: Mapping[str, str]) -> contracts.Function:
-    dtypes: dict[torch.dtype, Any] = {torch.int32: "int32", torch.float32: "float32"}
-    values = {node.name: node.meta["val"] for node in program.graph.nodes if "val" in node.meta}
     names = program.graph_signature.user_outputs
-    outputs = [values[name] for name in names]
+    values = {node.name: node.meta["val"] for node in program.graph.nodes if "val" in node.meta}
+    inputs = zip(plan.inputs, (values[name] for name in program.graph_signature.user_inputs), strict=True)
+    outputs = zip(plan.outputs, (values[name] for name in names), strict=True)
     return contracts.Function(
         kind=plan.kind,
         length=plan.length,
-        inputs=[
-            contracts.Value(name=name, shape=list(value.shape), dtype=dtypes[value.dtype])
-            for name, value in plan.inputs.items()
-        ],
-        outputs=[
-            contracts.Value(name=name, shape=list(value.shape), dtype=dtypes[value.dtype])
-            for name, value in zip(plan.outputs, outputs, strict=True)
-        ],
+        inputs=[_value(name, value, plan.length) for name, value in inputs],
+        outputs=[_value(name, value, plan.length) for name, value in outputs],
         parameters=_parameters(program, canonical),
         modules=island_nodes(program),
     )
+
+
+def _value(name: str, value: Tensor, length: int) -> contracts.Value:
+    """One input or output; an extent that follows from the number of tokens as it is for `length` of them."""
+    dtypes: dict[torch.dtype, Any] = {torch.int32: "int32", torch.float32: "float32"}
+    shape = [
+        extent
+        if isinstance(extent, int)
+        else int(extent.node.expr.subs(dict.fromkeys(extent.node.expr.free_symbols, length)))
+        for extent in value.shape
+    ]
+    return contracts.Value(name=name, shape=shape, dtype=dtypes[value.dtype])
+
+
+def _of_each(
+    plan: Planned, program: ExportedProgram, canonical: Mapping[str, str], layers: int
+) -> dict[str, contracts.Function]:
+    """What a host calls, by name, and the function that runs it: one for each length of an enumerated prefill, which
+    takes the ids alone and not the mask that a host has for every prefill."""
+    found = {}
+    for length in plan.lengths:
+        physical = _described(replace(plan, length=length), program, canonical)
+        piece = contracts.Piece(
+            function=plan.name, inputs=physical.inputs, outputs=physical.outputs, layers=(0, layers)
+        )
+        mask = contracts.Value(name="attention_mask", shape=[1, length], dtype="float32")
+        found[f"prefill_{length}"] = physical.model_copy(update={"inputs": [*piece.inputs, mask], "pieces": [piece]})
+    return found or {plan.name: _described(plan, program, canonical)}
 
 
 def _contract(
@@ -277,11 +331,12 @@ def export(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> Non
     model = model.to("cpu")
     functions: dict[str, contracts.Function] = {}
     linted: dict[str, tuple[int, list[fxlint.Finding]]] = {}
-    for plan in planned(model, params.prefill, params.decode_context, params.mask_value):
+    layers = heads_of(model)["layers"]
+    for plan in planned(model, params.prefill, params.decode_context, params.mask_value, params.strategy):
         ctx.progress(len(functions) + 1, total, plan.name)
         program = traced(plan)
-        linted[plan.name] = (len(program.graph.nodes), fxlint.lint(program))
-        functions[plan.name] = _described(plan, program, canonical)
+        linted[plan.name] = (len(program.graph.nodes), fxlint.lint(program, several=plan.flexible))
+        functions |= _of_each(plan, program, canonical, layers)
         archives.save(program, folder / f"{plan.name}.pt2")
     violations = sum(len(findings) for _, findings in linted.values())
     contract = _contract(model, tokenizer, functions, params, violations, ctx.digests)

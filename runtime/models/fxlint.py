@@ -28,6 +28,8 @@ _SOFTPLUS_THRESHOLD = 17.0
 #: 1e-12 in the operand of rsqrt is then below 1e-5 of the result
 _RSQRT_SAFE = 5e-8
 MAX_RANK = 5
+#: gives the length of a function of several lengths, and is in no other
+_EXTENT = "aten.sym_size"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ DENYLIST: tuple[Denied, ...] = (
     Denied("aten.nonzero", "its extent depends on data"),
     Denied("aten.item", "its value depends on data"),
     Denied("aten._local_scalar_dense", "its value depends on data"),
-    Denied("aten.sym_size", "a dynamic extent"),
+    Denied(_EXTENT, "a dynamic extent"),
     Denied("aten.rand", "not reproducible"),
     Denied("aten.dropout", "the model was not exported in evaluation mode"),
     Denied("aten.native_dropout", "the model was not exported in evaluation mode"),
@@ -130,17 +132,37 @@ def _island_casts(program: ExportedProgram) -> Iterator[Finding]:
             yield Finding("FX-FLOAT", node.name, f"cast {before.dtype} → {after.dtype} would vanish; declare an island")
 
 
+def _rank(program: ExportedProgram) -> Iterator[Finding]:
+    for node in program.graph.nodes:
+        value = _value(node)
+        if value is not None and value.dim() > MAX_RANK:
+            yield Finding("FX-RANK", node.name, f"rank {value.dim()} exceeds {MAX_RANK}")
+
+
 def _dynamic(program: ExportedProgram) -> Iterator[Finding]:
+    """A function of one length has no symbol."""
     for symbol in program.range_constraints:
         yield Finding("FX-DYNAMIC", str(symbol), "symbolic extent; export one function per shape")
     for node in program.graph.nodes:
         value = _value(node)
-        if value is None:
-            continue
-        if any(not isinstance(extent, int) for extent in value.shape):
+        if value is not None and any(not isinstance(extent, int) for extent in value.shape):
             yield Finding("FX-DYNAMIC", node.name, f"symbolic shape {tuple(value.shape)}")
-        if value.dim() > MAX_RANK:
-            yield Finding("FX-RANK", node.name, f"rank {value.dim()} exceeds {MAX_RANK}")
+
+
+def _other_symbols(program: ExportedProgram) -> Iterator[Finding]:
+    """A function of several lengths has the one symbol of its first input's last extent, and every extent is that, or
+    a number, or follows from them."""
+    first = next(node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
+    ours = {str(first.meta["val"].shape[-1])}
+    for symbol in program.range_constraints:
+        if str(symbol) not in ours:
+            yield Finding("FX-DYNAMIC", str(symbol), f"a symbolic extent beside {', '.join(ours)}")
+    for node in program.graph.nodes:
+        value = _value(node)
+        for extent in () if value is None else value.shape:
+            known = isinstance(extent, int) or {str(symbol) for symbol in extent.node.expr.free_symbols} <= ours
+            if not known:
+                yield Finding("FX-DYNAMIC", node.name, f"the extent {extent} follows from no length")
 
 
 def _unsafe(number: float) -> bool:
@@ -186,7 +208,11 @@ def _keywords(program: ExportedProgram) -> Iterator[Finding]:
 
 
 def _keeps(node: Node, dtype: object) -> bool:
-    """Whether a dtype is the one that the operands have anyway."""
+    """Whether a dtype is the one that the operands have anyway, or places that are counted in whole numbers."""
+    if str(node.target).startswith("aten.arange."):
+        # a number, or the length of a function of several lengths
+        ends = [argument.meta.get("val") if isinstance(argument, Node) else argument for argument in node.args]
+        return dtype == torch.int32 and all(isinstance(end, int | torch.SymInt) for end in ends)
     values = [_value(argument) for argument in node.args if isinstance(argument, Node)]
     return bool(values) and all(value is not None and value.dtype == dtype for value in values)
 
@@ -262,7 +288,7 @@ _RULES: tuple[Callable[[ExportedProgram], Iterator[Finding]], ...] = (
     _denied,
     _wide_types,
     _island_casts,
-    _dynamic,
+    _rank,
     _scalars,
     _keywords,
     _whole,
@@ -288,6 +314,8 @@ RULE_IDS = (
 )
 
 
-def lint(program: ExportedProgram) -> list[Finding]:
-    """Every finding of every rule, rule by rule. An empty list is what conversion asks for."""
-    return [finding for rule in _RULES for finding in rule(program)]
+def lint(program: ExportedProgram, *, several: bool = False) -> list[Finding]:
+    """Every finding of every rule, rule by rule. An empty list is what conversion asks for. `several`: whether the
+    program is meant for several lengths."""
+    found = [finding for rule in (*_RULES, _other_symbols if several else _dynamic) for finding in rule(program)]
+    return [one for one in found if not (several and one.rule == "FX-DENY" and one.message.startswith(_EXTENT))]

@@ -18,9 +18,11 @@ from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
+from runtime.contract.targets import Strategy
 from runtime.models import build, threads
 from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
+from runtime.models.enumerated import EnumeratedPrefill
 from runtime.models.prompts import Text, joined, texts_of
 from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of, one_thread
 from runtime.steps.probe import ProbeParams
@@ -58,19 +60,38 @@ def checkpoint_forward(model: PreTrainedModel, pad: int) -> Forward:
     return forward
 
 
-def function_forward(model: PreTrainedModel, pad: int, lengths: Sequence[int]) -> Forward:
+def function_forward(
+    model: PreTrainedModel, pad: int, lengths: Sequence[int], strategy: Strategy = "multifunction"
+) -> Forward:
     """The prefill functions before export; a length without a function of its own runs in the next longer one."""
-    made = {length: Prefill(model, length).to(model.device) for length in sorted(lengths)}
+    called = _several(model, lengths) if strategy == "enumerated" else _each(model, lengths)
 
     def forward(ids: Sequence[int], length: int) -> Tensor:
-        bucket = min(size for size in made if size >= length)
+        bucket = min(size for size in lengths if size >= length)
         free = bucket - len(ids)
         padded = torch.tensor([[*ids, *[pad] * free]], dtype=torch.int32, device=model.device)
-        mask = torch.tensor([[1.0] * len(ids) + [0.0] * free], device=model.device)
-        logits: Tensor = made[bucket](padded, mask)[0]
-        return logits[0, : len(ids)]
+        return called(padded, len(ids))[0, : len(ids)]
 
     return forward
+
+
+def _each(model: PreTrainedModel, lengths: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
+    """(ids_1T, how many are real) → logits_1TV, by one module per length."""
+    made = {length: Prefill(model, length).to(model.device) for length in sorted(lengths)}
+
+    def called(padded: Tensor, real: int) -> Tensor:
+        length = padded.shape[1]
+        mask = torch.tensor([[1.0] * real + [0.0] * (length - real)], device=model.device)
+        logits: Tensor = made[length](padded, mask)[0]
+        return logits
+
+    return called
+
+
+def _several(model: PreTrainedModel, lengths: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
+    """The same by one module for all of them."""
+    made = EnumeratedPrefill(model, max(lengths)).to(model.device)
+    return lambda padded, _real: made(padded)[0]
 
 
 def causality(forward: Forward, ids: Sequence[int], vocabulary: int, base_RV: Tensor) -> float:
@@ -144,7 +165,7 @@ def _forwards(
     if subject == "checkpoint":
         first, second = checkpoint_forward(model, pad), checkpoint_forward(model, other)
         return first, second, lambda ids: checkpoint_decode(model, ids)
-    first, second = (function_forward(model, token, params.lengths) for token in (pad, other))
+    first, second = (function_forward(model, token, params.lengths, params.strategy) for token in (pad, other))
     return first, second, lambda ids: function_decode(model, ids, params.decode_context)
 
 

@@ -147,7 +147,7 @@ class LogitBound(nn.Module):
         return torch.tanh(logits * (1.0 / self.cap)) * self.cap
 
 
-class _Recorder:
+class Recorder:
     """Stands where Transformers expects a cache: joins the read-only past with new keys/values and remembers them."""
 
     def __init__(self, past: tuple[Tensor, Tensor] | None) -> None:
@@ -164,7 +164,7 @@ class _Recorder:
         return torch.cat((keys[layer : layer + 1], key), 2), torch.cat((values[layer : layer + 1], value), 2)
 
 
-class _Function(nn.Module):
+class Wrapped(nn.Module):
     """What both functions share: a copy of the model's structure (weights shared) with the four replacements."""
 
     def __init__(self, model: PreTrainedModel, context: int, rows: int | None) -> None:
@@ -187,7 +187,7 @@ class _Function(nn.Module):
         return shortest if shortest < context else None
 
     def _logits(
-        self, input_ids: Tensor, full: Tensor, sliding: Tensor | None, positions: Tensor, cache: _Recorder
+        self, input_ids: Tensor, full: Tensor, sliding: Tensor | None, positions: Tensor, cache: Recorder
     ) -> Tensor:
         """By the mask of layers that attend to the whole text, and that of those with a window."""
         narrow = full if sliding is None else sliding
@@ -204,7 +204,7 @@ class _Function(nn.Module):
         return logits
 
 
-class Prefill(_Function):
+class Prefill(Wrapped):
     """(input_ids_1T int32, attention_mask_1T float32, 1 = real) → (logits_1TV, keys_LHTD after RoPE, values_LHTD).
 
     Padding stands on the right, so position i of the input is position i of the text. Logits at padded positions
@@ -229,12 +229,12 @@ class Prefill(_Function):
         real = attention_mask[:, None, None, :]
         full = (1.0 - self.causal * real) * self.mask_value
         sliding = None if self.window is None else (1.0 - self.near * real) * self.mask_value
-        cache = _Recorder(None)
+        cache = Recorder(None)
         logits = self._logits(input_ids, full, sliding, self.positions, cache)
         return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
 
 
-class Decode(_Function):
+class Decode(Wrapped):
     """(input_ids_11 int32, position_1 int32, key_cache_LHCD, value_cache_LHCD) → (logits_11V, new_key_LH1D,
     new_value_LH1D).
 
@@ -264,7 +264,7 @@ class Decode(_Function):
         if self.window is not None:
             near = torch.gt(self.gone, position).to(key_cache.dtype)[None, None, None, :]
             sliding = torch.cat(((1.0 - written * near) * self.mask_value, self.itself), -1)
-        cache = _Recorder((key_cache, value_cache))
+        cache = Recorder((key_cache, value_cache))
         logits = self._logits(input_ids, full, sliding, position[None], cache)
         return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from runtime.contract import Context, Params, Port, Ports, Step
 from runtime.contract.errata import KNOWN
 from runtime.contract.recipe import Recipe
-from runtime.contract.targets import ComputeUnits, Deployment
+from runtime.contract.targets import ComputeUnits, Deployment, Strategy
 
 
 class ConvertParams(Params):
@@ -23,8 +23,8 @@ class ConvertParams(Params):
     errata: list[str] = Field(default_factory=lambda: [*KNOWN], exclude_if=lambda ids: ids == [*KNOWN])
     #: where a host is to let Core ML compute: it stands in the contract, nothing of the package follows from it
     compute_units: ComputeUnits = Field(default="all", exclude_if=lambda units: units == "all")
-    #: "multifunction": one package, one function per shape, weights shared
-    strategy: str = "multifunction"
+    #: "multifunction": one package, one function per shape, weights shared; "enumerated": one prefill for all of them
+    strategy: Strategy = "multifunction"
     recipe: Recipe
     #: kinds of module whose arithmetic stays float32 (`runtime.mil.islands`)
     islands: list[str]
@@ -66,6 +66,7 @@ STEP = Step(
         "runtime.mil.kmeans",
         "runtime.mil.normalise",
         "runtime.mil.numerics",
+        "runtime.mil.older",
         "runtime.mil.quiet",
         "runtime.mil.stored",
         "runtime.mil.lazy",

@@ -9,12 +9,15 @@ from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
 from runtime.contract.placing import Device, Tolerance, promise
+from runtime.contract.targets import Strategy
 
 
 class ExportParams(Params):
     prefill: list[int] = Field(min_length=1)
     #: cache length of the decode function, in tokens
     decode_context: int = Field(ge=8)
+    #: "multifunction": one prefill function per length; "enumerated": one for all of them
+    strategy: Strategy = Field(default="multifunction", exclude_if=lambda kept: kept == "multifunction")
     #: additive value of a masked position; finite in float16
     mask_value: float = Field(default=-1e4, le=-1e3, ge=-6e4)
     #: test prompts behind the golden vectors of each function
@@ -53,6 +56,7 @@ STEP = Step(
         "runtime.contract.placing",
         "runtime.models.export",
         "runtime.models.capping",
+        "runtime.models.enumerated",
         "runtime.mil.archives",
         "runtime.models.rotation",
         "runtime.models.wrapper",

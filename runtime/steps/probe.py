@@ -9,12 +9,15 @@ from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
 from runtime.contract.placing import Device, Tolerance, promise
+from runtime.contract.targets import Strategy
 
 
 class ProbeParams(Params):
     #: the enumerated prefill lengths
     lengths: list[int] = Field(min_length=1)
     decode_context: int = Field(ge=8)
+    #: "multifunction": one prefill function per length; "enumerated": one for all of them
+    strategy: Strategy = Field(default="multifunction", exclude_if=lambda kept: kept == "multifunction")
     #: largest difference of logits that counts as equal, relative to the largest logit where that is above 1
     tolerance: float = Field(default=1e-4, gt=0)
     threads: int = Field(default=2, ge=1)
@@ -48,6 +51,7 @@ STEP = Step(
         "runtime.models.build",
         "runtime.models.pouring",
         "runtime.models.capping",
+        "runtime.models.enumerated",
         "runtime.models.rotation",
         "runtime.models.wrapper",
         "runtime.models.tokenizer",
@@ -64,6 +68,7 @@ STEP = Step(
         "runtime.contract.architecture",
         "runtime.contract.families",
         "runtime.contract.rotation",
+        "runtime.contract.targets",
         "runtime.contract.windows",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",

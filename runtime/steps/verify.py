@@ -10,7 +10,7 @@ from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step
 from runtime.contract.recipe import Recipe
-from runtime.contract.targets import ComputeUnits, Deployment
+from runtime.contract.targets import ComputeUnits, Deployment, Strategy
 
 
 class VerifyParams(Params):
@@ -19,6 +19,7 @@ class VerifyParams(Params):
     #: who keeps keys and values: the host, or states of the package
     cache: Literal["outputs", "state"] = Field(default="outputs", exclude_if=lambda kept: kept == "outputs")
     deployment: Deployment = Field(default="iOS18", exclude_if=lambda target: target == "iOS18")
+    strategy: Strategy = Field(default="multifunction", exclude_if=lambda kept: kept == "multifunction")
     #: where a host is to let Core ML compute: it stands in the contract, nothing of the package follows from it
     compute_units: ComputeUnits = Field(default="all", exclude_if=lambda units: units == "all")
     #: whether stored forms that calibration chose are taken

@@ -98,7 +98,7 @@ def measured(made: Any, variant: str, given: Tensor, wanted: Tensor, folder: Pat
     # so few positions say nothing of ranks
     left_out = ("cache", "top1_agreement", "top5_containment")
     numbers = {name: value for name, value in tally.data().items() if name not in left_out}
-    return {**numbers, **_health(run.function, Watched([result.findings]))}
+    return {**numbers, **_health({"": run.function}, Watched([result.findings]))}
 
 
 @cache

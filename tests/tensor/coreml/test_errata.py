@@ -130,6 +130,6 @@ def test_what_was_changed_is_counted(converted: Converted, contract: contracts.C
         whole = conversion.joined({"decode": program}, "decode")
     # the tied head
     assert done == {"small-weights": 2, "island-weights": 1}
-    assert counted(whole, contract, done)["small-weights"] == 2
+    assert counted([(whole.functions["decode"], function)], contract, done)["small-weights"] == 2
     held = [op.outputs[0].val for op in whole.functions["decode"].operations if op.op_type == "const"]
     assert sum(isinstance(value, np.ndarray) for value in held) > 20

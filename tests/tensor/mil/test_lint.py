@@ -68,6 +68,14 @@ def flexible() -> Package:
     return made
 
 
+def enumerated() -> Package:
+    made = flexible()
+    choices = ((1, 32, 64), (1, 64, 64))
+    feature = Described("x", (1, None, 64), "float16", choices=choices, default=choices[0])
+    made.description = {"main": (feature, Described("y", (), "float16"))}
+    return made
+
+
 def peaked(magnitude: float) -> Findings:
     return Findings(checked=True, peaks={"sum": Peak("sum", "add", "the_add", magnitude)})
 
@@ -81,6 +89,7 @@ CASES: Mapping[str, Package] = {
     "rank": program(op("reshape", value("y", shape=(1, 1, 1, 1, 32, 64)), x="x"), LAST),
     "float32": program(op("cast", value("y", "float32"), x="x"), op("exp", value("z", "float32"), x="y"), LAST),
     "flexible": flexible(),
+    "enumerated": enumerated(),
     "alignment": program(op("slice_by_size", value("y", shape=(1, 32, 40)), x="x")),
     "state": program(LAST, states=(Feature("keys", (1, 2, 100, 64), "float16"),)),
     "states": program(LAST, states=tuple(Feature(f"keys_{layer}", ROWS, "float16") for layer in range(3))),
@@ -189,11 +198,11 @@ def test_a_square_is_one_however_it_is_written(square):
     assert found(square) == {"square"}
 
 
-def test_enumerated_shapes_are_compiled_one_by_one():
-    made = flexible()
-    choices = ((1, 32, 64), (1, 64, 64))
-    made.description = {"main": (Described("x", (1, None, 64), "float16", choices=choices),)}
-    assert found(made) == set()
+def test_enumerated_shapes_are_compiled_one_by_one_and_cost_what_was_seen():
+    """No size is open there, but calls of some sizes were seen to leave the unit: a warning, with the sizes."""
+    made = enumerated()
+    (one,) = lint(made, made.functions["main"], RULES)
+    assert one == Found("enumerated", "input", "x", "(1, 32, 64) or (1, 64, 64), (1, 32, 64) by default")
 
 
 def test_a_finding_is_data():
