@@ -403,8 +403,16 @@ def _parity_unlike(asked: Data, data: Data) -> Iterator[str]:
         yield "runners"
 
 
+def _calibration_unlike(asked: Data, data: Data) -> Iterator[str]:
+    if data["split"] != asked["split"]:
+        yield "split"
+    if sorted((one["source"], one["rows"]["n"]) for one in data["sources"]) != sorted(asked["sources"].items()):
+        yield "sources"
+
+
 UNLIKE: Mapping[str, Callable[[Any, Any], Iterator[str]]] = {
     "coreml.device": ondevice.unlike,
     "benchmark": _benchmark_unlike,
     "parity": _parity_unlike,
+    "quantization.calibration": _calibration_unlike,
 }

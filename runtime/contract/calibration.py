@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -10,6 +11,8 @@ from runtime.contract import Params
 from runtime.contract.units import unit
 
 _ROWS = unit("row")
+#: of the report that says what was read, and what was chosen by it
+KIND = "quantization.calibration"
 
 
 class Calibration(Params):
@@ -35,3 +38,13 @@ class Calibration(Params):
         examples=[256],
         json_schema_extra=unit("token"),
     )
+
+
+def unlike(asked: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+    """In what a report is not what the parameters of its step asked for, as sentences."""
+    if data["split"] != asked["split"]:
+        yield f"split: asked for {asked['split']}, read {data['split']}"
+    read = [(one["source"], one["rows"]["n"]) for one in data["sources"]]
+    if sorted(read) != sorted(asked["sources"].items()):
+        said = (", ".join(f"{count} of {name}" for name, count in sorted(of)) for of in (asked["sources"].items(), read))
+        yield "sources: asked for {} rows, read of {}".format(*said)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from runtime.contract import ondevice, parity, regression, speed
+from runtime.contract import calibration, ondevice, parity, regression, speed
 
 Report = Mapping[str, Any]
 
@@ -25,6 +25,7 @@ UNLIKE: Mapping[str, Callable[[Any, Any], Iterator[str]]] = {
     speed.KIND: speed.unlike,
     parity.KIND: parity.unlike,
     ondevice.KIND: ondevice.unlike,
+    calibration.KIND: calibration.unlike,
 }
 
 
