@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -44,7 +44,11 @@ def unlike(asked: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
     """In what a report is not what the parameters of its step asked for, as sentences."""
     if data["split"] != asked["split"]:
         yield f"split: asked for {asked['split']}, read {data['split']}"
-    read = [(one["source"], one["rows"]["n"]) for one in data["sources"]]
-    if sorted(read) != sorted(asked["sources"].items()):
-        said = (", ".join(f"{count} of {name}" for name, count in sorted(of)) for of in (asked["sources"].items(), read))
-        yield "sources: asked for {} rows, read of {}".format(*said)
+    wanted = sorted(asked["sources"].items())
+    read = sorted((one["source"], one["rows"]["n"]) for one in data["sources"])
+    if read != wanted:
+        yield f"sources: asked for {_counts(wanted)}, read {_counts(read)}"
+
+
+def _counts(sources: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{count} rows of {name}" for name, count in sources)

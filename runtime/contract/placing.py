@@ -50,8 +50,8 @@ def devices_of(params: Mapping[str, Any]) -> list[str]:
     return sorted({str(name) for name in asked if name not in (None, "cpu")})
 
 
-def times_kernels(params: Mapping[str, Any]) -> bool:
-    """Whether a step with these parameters chooses among kernels by how fast they are here: whatever trains, or reads a
+def chooses_kernels(params: Mapping[str, Any]) -> bool:
+    """Whether a step with these parameters chooses among kernels by the processor's model: whatever trains, or reads a
     teacher to train by it, on the processor."""
     return params.get("device") == "cpu" and "precision" in params
 

@@ -1,7 +1,7 @@
 """A locked step → what an action key knows of the machine and of the devices that the step asks for.
 
-Of a step that chooses kernels by timing them the key knows the processor's model, too: two of one maker and with the
-same vectors need not choose alike. Of a step that gives times it knows everything of the machine that has a name.
+Of a step that chooses kernels by the model of the processor the key knows that model, too: two of one maker and with
+the same vectors need not choose alike. Of a step that gives times it knows everything of the machine that has a name.
 
 Devices are asked of the step's backend, whose toolchain alone can tell: it is imported for a step that names a device
 beside the CPU, and for no other.
@@ -17,7 +17,7 @@ from typing import Any
 from runtime import catalog
 from runtime.contract import Refusal
 from runtime.contract.keys import History
-from runtime.contract.placing import devices_of, times_kernels
+from runtime.contract.placing import chooses_kernels, devices_of
 from runtime.machine import host
 
 Words = Callable[[Mapping[str, Any]], Mapping[str, str]]
@@ -56,7 +56,7 @@ def _here() -> Words:
     def of(step: Mapping[str, Any]) -> Mapping[str, str]:
         if _measures(step):
             return {**here, **{f"timing.{name}": value for name, value in timing.items()}}
-        return {**here, "processor": model} if times_kernels(step["params"]) else here
+        return {**here, "processor": model} if chooses_kernels(step["params"]) else here
 
     return of
 

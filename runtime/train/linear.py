@@ -2,8 +2,9 @@
 
 torch sends float32 matrix products to MKL, which on AMD processors stays on 256-bit kernels; oneDNN picks kernels by
 what the processor can do. On a Zen 5 core this more than doubles the products, which are three quarters of a step
-(tests/bench/training_step.py); on Intel processors it gains nothing. No flag of a processor says so: both are timed
-when a run begins. The arithmetic is the same float32 product, summed in another order.
+(tests/bench/training_step.py); on Zen 4, which halves vectors of 512 bits, and on Intel processors it gains nothing.
+The arithmetic is the same float32 product, summed in another order: who makes it follows from the processor, which
+stands in the key, and never from a clock. (It was timed once, and on a busy machine chance decided about bits.)
 
 The operation is one of torch's own, which nobody promises: it is wrong without a word where fewer threads run than were
 set. `runtime.models.threads` refuses that, and each shape of layer is compared with the plain product before it is
@@ -13,26 +14,24 @@ used.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from runtime.contract import Refusal
+from runtime.machine import host
 
 #: rows of the product that is compared, and relative difference that rounding explains
 ROWS, ROUNDING = 512, 1e-4
 #: outputs that are compared of a wider layer: the whole of a head would take more memory than a training step
 OUTPUTS = 8192
-#: it is used where it is so many times faster: far from both kinds of processor, so that no chance decides
-GAIN, ROUNDS = 1.4, 12
+#: family of AMD processors from which on vectors of 512 bits are computed whole (26: Zen 5)
+WHOLE = 26
 
 #: of oneDNN and of torch's layer above it (ideep). Both keep what they make for each shape of a product, 1024 of them,
 #: and rows of many lengths give that many: 900 MB beside a model of 2 M parameters after 40 steps. Of 64 the same steps
@@ -48,13 +47,13 @@ _QUICK: ContextVar[bool] = ContextVar("quick", default=False)
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
-#: by whom an interrupted run was begun, which goes on with the same products whatever a timing says now
+#: by whom an interrupted run was begun, which goes on with the same products whatever this processor would choose
 _BEGUN: ContextVar[str | None] = ContextVar("begun", default=None)
 
 
 @contextlib.contextmanager
 def begun_with(name: str | None) -> Iterator[None]:
-    """Within the context products are made by whom `name` says, as `products` named it; None: as the timing says."""
+    """Within the context products are made by whom `name` says, as `products` named it; None: as the processor is."""
     before = _BEGUN.set(name)
     try:
         yield
@@ -66,38 +65,19 @@ def available() -> bool:
     """Whether this torch has the operation and gains by it; elsewhere nn.Linear already uses the best kernel."""
     if _BEGUN.get() is not None:
         return _BEGUN.get() == "oneDNN"
-    capable = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    return torch.backends.mkldnn.is_available() and capable and _gain() >= GAIN
+    capable = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return torch.backends.mkldnn.is_available() and capable and gains()
+
+
+def gains() -> bool:
+    """Whether the processor is one whose products oneDNN makes faster than MKL."""
+    family = host.model().partition(".")[0]
+    return host.kernels().startswith("AuthenticAMD avx512") and family.isdecimal() and int(family) >= WHOLE
 
 
 def products() -> str:
     """By whom matrix products are made within `fast`."""
     return "oneDNN" if available() else "torch"
-
-
-@lru_cache(maxsize=1)
-def _gain() -> float:
-    """How many times faster the three products of a layer are than torch's own, on one thread. The least of many times:
-    what a neighbour on the machine adds is in none of them."""
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(1, initializer=partial(torch.set_num_threads, 1)) as alone:
-        found = alone.submit(_timed).result()
-    # what the other thread was told holds for threads that torch has not met yet
-    torch.set_num_threads(threads)
-    return found
-
-
-def _timed() -> float:
-    made = torch.Generator().manual_seed(1)
-    x_NI, weight_OI, given_NO = (torch.randn(shape, generator=made) for shape in ((512, 192), (512, 192), (512, 512)))
-    pairs = ((x_NI, weight_OI), (given_NO, weight_OI.t()), (given_NO.t(), x_NI.t()))
-    least: dict[str, float] = {}
-    for name, product in (("plain", _plain), ("quick", _product)) * ROUNDS:
-        begin = time.perf_counter()
-        for left, right in pairs:
-            product(left, right)
-        least[name] = min(least.get(name, math.inf), time.perf_counter() - begin)
-    return least["plain"] / least["quick"]
 
 
 def _check(out: int, width: int) -> None:

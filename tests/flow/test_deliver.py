@@ -17,6 +17,7 @@ import pytest
 
 from kcompiler.deliver.card import number
 from runtime.contract import delivery, program
+from runtime.contract.targets import TARGETS
 from tests.flow.conftest import core_alone
 from tests.flow.world import LIGHT, NAME, ROOT, Home, Result, environment, flip
 from tests.longer import longer
@@ -114,6 +115,9 @@ def numbers(value: Any) -> set[str]:
 def test_the_card_has_no_number_that_no_report_has(delivered: Path) -> None:
     card = (delivered / "README.md").read_text(encoding="utf-8")
     measured = card.partition("\n## Packages\n")[2]
+    # releases of systems are names
+    for target in TARGETS.values():
+        measured = measured.replace(target.systems, "")
     given = [read(path) for path in sorted((delivered / "evidence" / "reports").glob("*.json"))]
     exact = numbers(given) | numbers(read(delivered / "evidence" / "verdict.json"))
     known = exact | {number(float(one)) for one in exact if "." in one}

@@ -344,15 +344,15 @@ class Cut(Stage):
 def test_a_recording_goes_on_with_the_products_that_it_began_with(
     taught: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a timing says when it goes on: the bits are those of an undisturbed recording."""
+    """On whatever processor it goes on: the bits are those of an undisturbed recording."""
     monkeypatch.setattr(signals, "SHARD_BYTES", 1 << 13)
-    monkeypatch.setattr(linear, "_gain", lambda: 0.0)
+    monkeypatch.setattr(linear, "gains", lambda: False)
     whole = recorded(tmp_path / "whole", taught, asked(FORMS["hidden"]))
     cut, again = Cut(tmp_path / "cut", taught), Stage(tmp_path / "again", taught)
     again.scratch = cut.scratch
     with pytest.raises(KeyboardInterrupt):
         record_signals(taught, asked(FORMS["hidden"]), cut)
-    monkeypatch.setattr(linear, "_gain", lambda: 99.0)
+    monkeypatch.setattr(linear, "gains", lambda: True)
     record_signals(taught, asked(FORMS["hidden"]), again)
     assert any("continuing" in line for line in again.said)
     assert json.loads((again.root / "signals/signals.json").read_text())["products"] == "torch"

@@ -6,7 +6,6 @@ import functools
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import nn
 
 from runtime import catalog
 from runtime.contract import Refusal
+from runtime.machine import host
 from runtime.models import answering, evaluate, export, probes, threads
 from runtime.train import linear
 from runtime.train.gradients import diverged
@@ -109,34 +109,30 @@ def test_a_wrong_product_is_found_before_it_is_used(monkeypatch: pytest.MonkeyPa
     assert "a product of 40 x 24 through oneDNN is wrong" in caught.value.message
 
 
-def test_the_kernel_is_used_only_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> None:
-    can = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    monkeypatch.setattr(linear, "_gain", lambda: linear.GAIN)
-    assert linear.available() == can
-    monkeypatch.setattr(linear, "_gain", lambda: linear.GAIN - 0.01)
-    assert not linear.available()
-
-
-def test_both_kernels_are_timed_on_one_thread_and_the_threads_of_the_run_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that takes a little longer each time is slower, whatever the processor is called."""
-    real, seen = linear._product, []
-
-    def slow(*given: Any) -> torch.Tensor:
-        seen.append(torch.get_num_threads())
-        time.sleep(0.002)
-        return real(*given)
-
-    if not torch.backends.mkldnn.is_available():
-        pytest.skip("this torch has no oneDNN")
-    before = torch.get_num_threads()
-    linear._gain.cache_clear()
-    monkeypatch.setattr(linear, "_product", slow)
-    try:
-        assert linear._gain() < 1
-    finally:
-        linear._gain.cache_clear()
-    assert set(seen) == {1}
-    assert torch.get_num_threads() == before
+@pytest.mark.parametrize(
+    ("kernels", "model", "gains"),
+    [
+        ("AuthenticAMD avx512", "26.68", True),
+        ("AuthenticAMD avx512", "30.1", True),
+        # Zen 4: 512 bits in two halves
+        ("AuthenticAMD avx512", "25.17", False),
+        ("AuthenticAMD avx2", "26.68", False),
+        ("GenuineIntel avx512", "26.68", False),
+        ("0x41", "0xd40", False),
+        ("AuthenticAMD avx512", "unknown", False),
+    ],
+)
+def test_the_processor_decides_whose_products_are_used_and_no_clock(
+    kernels: str, model: str, gains: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "kernels", lambda: kernels)
+    monkeypatch.setattr(host, "model", lambda: model)
+    can = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    assert linear.gains() == gains
+    assert linear.available() == (can and gains)
+    for name, held in (("oneDNN", True), ("torch", False)):
+        with linear.begun_with(name):
+            assert linear.available() == held
 
 
 def test_no_learning_rate_is_to_blame_before_the_first_update() -> None:

@@ -88,11 +88,12 @@ PACKS = policy.load(
 )
 
 
-#: as their plans have them: how many loss terms each training has
+#: as their plans have them: how many loss terms each training has, and which rows calibration reads
 SETTINGS: dict[str, dict[str, Any]] = {
     "teacher": {"steps": 30},
     "train-kd": {"losses": [{"term": name} for name in ("ce_teacher", "ce_truth", "kl")]},
     "train-ce_only-kd": {"losses": [{"term": "ce_truth"}]},
+    "calibrate": {"sources": {"answers": 48}, "split": "train"},
 }
 #: a window of five points is longer than thirty steps of training
 UNDECIDED = ("caws/core/gradient-balance-toy", "train-kd", "inconclusive")

@@ -31,7 +31,7 @@ def test_a_device_is_what_it_was_when_the_step_was_last_carried_out() -> None:
 
 
 @pytest.mark.parametrize("words", [devices.words(), devices.recorded(History([]), "mine")])
-def test_the_model_of_the_processor_counts_where_kernels_are_timed(words: devices.Words) -> None:
+def test_the_model_of_the_processor_counts_where_kernels_are_chosen_by_it(words: devices.Words) -> None:
     """Two processors of one maker with the same vectors need not find the same kernel faster, and sum in its order."""
     timed = {**HERE, "processor": host.model()}
     assert words(step(device="cpu", precision="fp32")) == timed
@@ -59,8 +59,8 @@ def test_what_gives_times_promises_nothing_and_is_taken_by_no_other_than_its_com
     assert {port.kind for port in timed[0].gives.values()} == {"report"}
 
 
-def test_what_times_kernels_is_known_by_its_parameters() -> None:
-    """`distill` carries out two steps and `recording` one; nothing else makes products by the kernel that was timed."""
+def test_what_chooses_kernels_is_known_by_its_parameters() -> None:
+    """`distill` carries out two steps and `recording` one; nothing else makes products by the kernel that the processor decides."""
     users = {
         path.stem for path in (ROOT / "runtime").rglob("*.py") if "runtime.train.linear import" in path.read_text()
     }
