@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from kcompiler import tables
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts import sizes
+from kcompiler.facts import chunks
 from kcompiler.facts.errata import within
 from kcompiler.facts.rounding import rounded
 from kcompiler.facts.runners import ways
@@ -115,7 +115,7 @@ def applies(when: Applies, spec: Spec) -> bool:
         for name, found in facts.items()
         if getattr(when, name) is not None
     )
-    weights = sum(sizes.weights(a, spec.quantization, spec.quantization.islands).values())
+    weights = chunks.largest(a, spec.export.chunks, spec.quantization, spec.quantization.islands)
     return (
         listed
         and (when.without_island is None or when.without_island not in spec.quantization.islands)

@@ -42,6 +42,7 @@ class Delivery(Nodes):
                 "prefill": lengths,
                 "decode_context": context,
                 "strategy": strategy,
+                "chunks": self.spec.export.chunks,
                 "threads": threads,
                 "device": self._device,
                 **goldens,

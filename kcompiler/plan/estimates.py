@@ -10,7 +10,7 @@ from kcompiler.checks.memory import trainer
 from kcompiler.checks.statistics import margins, rows_of
 from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts import stored
+from kcompiler.facts import chunks, stored
 from kcompiler.facts.time import of_step
 from kcompiler.front import Front
 from kcompiler.project import Project
@@ -51,16 +51,20 @@ def estimates(front: Front, project: Project, steps: Sequence[Mapping[str, Any]]
 
 
 def kept(front: Front, project: Project, made: Mapping[str, Any]) -> dict[str, str]:
-    """Step → the bytes that its artifact takes at most, with the arithmetic, of steps that record a teacher."""
+    """Step → the bytes that its artifact takes, with the arithmetic: at most, of steps that record a teacher; of
+    every chunk, of a student that is split."""
     world = checks.World(project.root, front.path.resolve().parent)
     found: dict[str, str] = {}
     for form in front.forms:
-        size = stored.size(form.spec, world)
-        if size is None:
-            continue
+        size, count = stored.size(form.spec, world), form.spec.export.chunks
         for step in made["steps"]:
-            if step["kind"].startswith("record_signals@") and variants.belongs(step["id"], form.labels):
+            if not variants.belongs(step["id"], form.labels):
+                continue
+            if size is not None and step["kind"].startswith("record_signals@"):
                 found[step["id"]] = f"at most {size.text}"
+            if count > 1 and step["kind"].startswith("convert@"):
+                recipe = form.spec.quantization
+                found[step["id"]] = chunks.told(form.spec.student.architecture, count, recipe, recipe.islands)
     return found
 
 

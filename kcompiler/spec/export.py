@@ -1,10 +1,11 @@
-"""Section `export`: which systems the packages are made for, and where on them Core ML may compute."""
+"""Section `export`: which systems the packages are made for, where Core ML may compute, how many there are."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
 from kcompiler.spec.base import Section
+from runtime.contract.chunks import MOST
 from runtime.contract.targets import ComputeUnits, Deployment, Strategy
 
 
@@ -31,4 +32,15 @@ class Export(Section):
         description="Where Core ML may compute. No property of a package: whoever loads one configures it, as hosts of "
         "a delivery, `verify --on-device` and the runner `coreml` do by this, and `mil lint` looks for it.",
         examples=["cpu_and_gpu"],
+    )
+    chunks: int = Field(
+        default=1,
+        ge=1,
+        le=MOST,
+        exclude_if=lambda count: count == 1,
+        description="Over how many packages the layers are split, for a student that one package would be too large "
+        "for (about 1 GB on a phone, 2 GB on a Mac, where the Neural Engine computes). Each is exported and converted "
+        "by itself, in as much memory as it takes; hosts of a delivery run them one after the other. The split is the "
+        "one whose largest package is smallest.",
+        examples=[4],
     )

@@ -99,9 +99,9 @@ KINDS: Mapping[str, str] = {
     "tokens of which rows), shard-<number>.safetensors (what the teacher says at each), with form `hidden` "
     "head.safetensors",
     "stored": "stored.safetensors: matrices in the form in which the package stores them, where calibration chose it",
-    "program": "contract.json and <function>.pt2, one torch ExportedProgram per function",
+    "program": "contract.json and <function>.pt2, one torch ExportedProgram per function (of each chunk)",
     "goldens": "goldens.json and goldens.safetensors: inputs and float32 outputs of the checkpoint",
-    "package": "contract.json, fp16.mlpackage and quantized.mlpackage",
+    "package": "contract.json, fp16.mlpackage and quantized.mlpackage, or <variant>.<part>.mlpackage of several parts",
     "float32": "float32.mlpackage: the converted program before it is narrowed, for the comparison with the checkpoint",
     "states": "step-<number>: each as a checkpoint, with which the training went on; milestones and the last ones",
     "items": "items.jsonl: one line per runner and row that a suite judged: the digest of what was asked, the output, "

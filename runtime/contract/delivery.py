@@ -3,7 +3,7 @@
 A delivery is a folder that stands alone:
 
     contract.json      this
-    packages/          <precision>.mlpackage
+    packages/          <precision>.mlpackage, or <precision>.<part>.mlpackage of several parts
     huggingface/       config, safetensors, tokenizer, chat template, generation config
     onnx/  gguf/       the same model in other forms, where the plan made and judged them
     evidence/          plan.lock, verdict.json, run.json, reports/

@@ -217,8 +217,8 @@ def parts(contract: Called) -> list[str]:
 
 
 def part(contract: Contract, package: str) -> Contract:
-    """The contract of one package alone: the functions in it, with what they themselves take and give, and the tensors
-    that they hold. Of one that runs everything it is the contract itself."""
+    """The contract of one package alone: the functions in it, with what they themselves take and give, the tensors that
+    they hold and the cache of their layers. Of one that runs everything it is the contract itself."""
     if all(function.pieces is None for function in contract.functions.values()):
         return contract
     runs: dict[str, list[tuple[Function, Piece]]] = {}
@@ -229,7 +229,11 @@ def part(contract: Contract, package: str) -> Contract:
     functions = {name: _physical(sorted(found, key=lambda one: one[0].length)) for name, found in runs.items()}
     held = {tensor for function in functions.values() for tensor in function.parameters.values()}
     tensors = [tensor for tensor in contract.tensors if tensor.name in held]
-    return contract.model_copy(update={"functions": functions, "tensors": tensors})
+    first, end = next(
+        piece.layers for name in contract.functions for piece in pieces(contract, name) if piece.package == package
+    )
+    cache = contract.kv_cache.model_copy(update={"layers": end - first})
+    return contract.model_copy(update={"functions": functions, "tensors": tensors, "kv_cache": cache})
 
 
 def _physical(runs: Sequence[tuple[Function, Piece]]) -> Function:
@@ -278,17 +282,24 @@ def apart(contract: Contract, deployment: Deployment) -> Contract:
 def stateful(contract: Contract) -> Contract:
     """The same functions with both caches in states that they write themselves: what `runtime.mil.stateful` makes."""
     cache = contract.kv_cache
-    shape = [cache.layers, cache.heads, cache.context, cache.head_dim]
-    functions = {}
-    for name, function in contract.functions.items():
-        written = WRITTEN[function.kind]
-        functions[name] = function.model_copy(
+
+    def kept_inside(one: Any, kind: str, layers: int) -> Any:
+        written, shape = WRITTEN[kind], [layers, cache.heads, cache.context, cache.head_dim]
+        return one.model_copy(
             update={
-                "inputs": [value for value in function.inputs if value.name not in written],
-                "outputs": [value for value in function.outputs if value.name not in written.values()],
-                "states": [Value(name=state, shape=shape, dtype="float16") for state in written],
+                "inputs": [value for value in one.inputs if value.name not in written],
+                "outputs": [value for value in one.outputs if value.name not in written.values()],
+                "states": [Value(name=state, shape=shape, dtype="float16") for state in written] if layers else None,
             }
         )
+
+    functions = {}
+    for name, function in contract.functions.items():
+        made = kept_inside(function, function.kind, cache.layers)
+        if function.pieces is not None:
+            held = [kept_inside(one, function.kind, one.layers[1] - one.layers[0]) for one in function.pieces]
+            made = made.model_copy(update={"pieces": held})
+        functions[name] = made
     kept = cache.model_copy(update={"written_by": "graph"})
     return contract.model_copy(update={"functions": functions, "kv_cache": kept})
 

@@ -29,6 +29,11 @@ _WEIGHTS = PurePosixPath("data/weights")
 _LOCAL = struct.Struct("<26xHH")
 
 
+def file_of(package: str, function: str) -> str:
+    """What the archive of a function is called, without its ending; `package` as in a contract's pieces."""
+    return f"{package}.{function}" if package else function
+
+
 class _Sink(io.RawIOBase):
     """A file that is written to the end, whatever fails: an exception in torch's writer ends the whole process."""
 

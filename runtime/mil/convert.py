@@ -6,6 +6,8 @@ the checkpoint there without rounding in the way. Then it is narrowed to float16
 names, and no others, are replaced by compressed constants in memory and it is saved again. Only the last two are
 delivered.
 
+A program of several packages (chunks) is converted one package after another.
+
 The weights stay in files all the while, those of the exported program and a scratch folder beside the packages
 (`runtime.mil.weights`): what is in memory is the graphs and a few copies of one tensor.
 """
@@ -14,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,15 +25,14 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from runtime import digest
 from runtime.contract import Context, MachineError, Refusal
 from runtime.contract import program as contracts
-from runtime.contract import report as facts
 from runtime.contract.families import NAMES
-from runtime.contract.recipe import BITS, SIZED, Weights
+from runtime.contract.recipe import BITS, Weights
 from runtime.contract.targets import TARGETS, Deployment
 from runtime.machine import durable
-from runtime.mil import archives, normalise, older, stateful
+from runtime.mil import archives, conversion, normalise, older, stateful
+from runtime.mil.conversion import Made
 from runtime.mil.errata import Done, counted, recorded
 from runtime.mil.islands import ISLANDS, check_forms, island_names, replace, stem, store_narrow, widened
 from runtime.mil.quantize import Float, Form, Quantized, Sparse, matches, quantize, wanted
@@ -94,7 +94,8 @@ def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weig
 
 def _check_target(contract: contracts.Contract, params: ConvertParams) -> None:
     """Raises Refusal for what packages of the target do not have, and for a program that was exported otherwise."""
-    if params.strategy != ("enumerated" if any(one.pieces for one in contract.functions.values()) else "multifunction"):
+    several = any(one.pieces and not one.pieces[0].package for one in contract.functions.values())
+    if params.strategy != ("enumerated" if several else "multifunction"):
         raise Refusal(
             f"the program was not exported for strategy `{params.strategy}`",
             place="export.strategy",
@@ -357,73 +358,6 @@ def weights_of(program: ExportedProgram) -> dict[str, Float]:
     return {name.removeprefix(PREFIX): value.detach().numpy() for name, value in program.state_dict.items()}
 
 
-def _packaged(contract: contracts.Contract, params: ConvertParams, toolchain: dict[str, str]) -> contracts.Contract:
-    """The program's contract with the types the package has: every float input and output is float16; and with the
-    cache where the package has it."""
-
-    def narrowed(values: list[contracts.Value]) -> list[contracts.Value]:
-        return [v.model_copy(update={"dtype": "float16"}) if v.dtype == "float32" else v for v in values]
-
-    def typed(function: Any) -> Any:
-        return function.model_copy(update={"inputs": narrowed(function.inputs), "outputs": narrowed(function.outputs)})
-
-    functions = {
-        name: typed(f).model_copy(update={"pieces": f.pieces and [typed(piece) for piece in f.pieces]})
-        for name, f in contract.functions.items()
-    }
-    made = contracts.Packaged(
-        deployment=params.deployment,
-        compute_units=params.compute_units,
-        strategy=params.strategy,
-        islands=params.islands,
-        recipe_sha256=facts.hex_of(digest.of_value(params.recipe.model_dump(mode="json"), "kc.recipe.v1")),
-        toolchain=toolchain,
-    )
-    packaged = contract.model_copy(update={"stage": "package", "functions": functions, "package": made})
-    kept = contracts.stateful(packaged) if params.cache == "state" else packaged
-    return contracts.apart(kept, params.deployment)
-
-
-def _report(
-    contract: contracts.Contract, plan: Mapping[str, Weights], operations: Mapping[str, int], sizes: Mapping[str, int]
-) -> dict[str, Any]:
-    made = contract.package
-    assert made is not None
-    elements = {tensor.name: math.prod(tensor.shape) for tensor in contract.tensors}
-    quantized = [name for name, asked in plan.items() if asked.weights != "fp16"]
-    total = sum(elements.values())
-    return {
-        "deployment": made.deployment,
-        "strategy": made.strategy,
-        "islands": made.islands,
-        "toolchain": made.toolchain,
-        "functions": [
-            {
-                "function": name,
-                "length": facts.measured(function.length, "token"),
-                "operations": facts.measured(operations[name], "operation"),
-                "inputs": [value.model_dump() for value in function.inputs],
-                "outputs": [value.model_dump() for value in function.outputs],
-                **({"states": [value.model_dump() for value in function.states]} if function.states else {}),
-            }
-            for name, function in contract.functions.items()
-        ],
-        "requested": [{"tensor": t.name, "shape": t.shape, **_requested(plan[t.name])} for t in contract.tensors],
-        "parameters": facts.measured(total, "parameter"),
-        "quantized_parameters": facts.rate(sum(elements[name] for name in quantized), total),
-        "packages": [{"variant": name, "bytes": facts.measured(size, "byte")} for name, size in sizes.items()],
-    }
-
-
-def _requested(asked: Weights) -> dict[str, Any]:
-    """What the recipe asks for one tensor, its sizes as data."""
-    sizes = {
-        key: facts.measured(size, "channel") for key in SIZED.values() if (size := getattr(asked, key)) is not None
-    }
-    part = {} if asked.density is None else {"density": facts.measured(asked.density, "1")}
-    return asked.model_dump() | sizes | part
-
-
 #: package → its program, and of each of its functions what is declared
 _Whole = dict[str, tuple[Any, dict[str, contracts.Function]]]
 
@@ -445,12 +379,73 @@ def _placed(contract: contracts.Contract, deployment: Deployment, programs: Mapp
     return found
 
 
-def _saved(whole: _Whole, folder: Path, variant: str, toolchain: Mapping[str, str], deployment: Deployment) -> int:
-    """Write every package of a variant; returns their size in bytes. Call inside `quiet()`."""
-    return sum(
-        save(program, folder / contracts.filename(variant, package), toolchain, deployment)
-        for package, (program, _) in whole.items()
-    )
+class _Making:
+    """One conversion, package by package; what one of them needed is let go before the next."""
+
+    def __init__(
+        self, takes: Mapping[str, Path], params: ConvertParams, ctx: Context, plan: Mapping[str, Weights], total: int
+    ) -> None:
+        self._program, self._params, self._ctx, self._plan = takes["program"], params, ctx, plan
+        self._stored = Stored(takes["stored"]) if params.calibrated else NOTHING
+        self._begun, self._total = 0, total
+
+    def _tell(self, what: str) -> None:
+        self._ctx.progress(self._begun, self._total, what)
+        self._begun += 1
+
+    def package(self, package: str, contract: contracts.Contract, toolchain: Mapping[str, str]) -> Made:
+        """Write the three forms of one package of a program, `contract` being the contract of it alone. Of the only one
+        that may be several, where the target has them apart."""
+        params, made = self._params, Made()
+        part = contracts.part(contract, "")
+        programs, weights = self._converted(package, part)
+        plan = {tensor.name: self._plan[tensor.name] for tensor in part.tensors}
+        self._tell("saving")
+        folder = self._ctx.out("package")
+
+        def saved(whole: _Whole, folder: Path, variant: str) -> int:
+            return sum(
+                save(program, folder / contracts.filename(variant, package or name), toolchain, params.deployment)
+                for name, (program, _) in whole.items()
+            )
+
+        # beside the packages: it must hold half of the weights' bytes, and as many as the quantized ones have
+        with quiet(), tempfile.TemporaryDirectory(dir=folder) as aside:
+            shelf = Shelf(Path(aside))
+            saved(_placed(contract, params.deployment, programs), self._ctx.out("float32"), "float32")
+            for name, function in part.functions.items():
+                kept = [kind for kind in params.islands if function.modules.get(kind)]
+                made.done += narrow(programs[name], function, kept, shelf)
+            whole = _placed(contract, params.deployment, programs)
+            blocks = {name: (programs[name].functions["main"], function) for name, function in part.functions.items()}
+            made.done = counted(blocks.values(), contract, made.done)
+            for name in contract.functions:
+                every = [blocks[piece.function][0] for piece in contracts.pieces(contract, name)]
+                made.operations[name] = sum(len(block.operations) for block in every)
+            made.sizes["fp16"] = saved(whole, folder, "fp16")
+            ready = forms(plan, weights, self._stored, shelf)
+            for program, functions in whole.values():
+                compress(program, functions, plan, weights, ready, shelf, params.deployment)
+            made.sizes["quantized"] = saved(whole, folder, "quantized")
+        return made
+
+    def _converted(self, package: str, part: contracts.Contract) -> tuple[dict[str, Any], dict[str, Float]]:
+        """The functions of one package, still float32, and the weights that they hold."""
+        programs: dict[str, Any] = {}
+        weights: dict[str, Float] = {}
+        for name, function in part.functions.items():
+            file = archives.file_of(package, name)
+            self._tell(file)
+            with quiet():
+                exported = archives.load(self._program / f"{file}.pt2")
+                programs[name] = converted(exported, function, self._params.deployment)
+                if self._params.cache == "state" and part.kv_cache.layers:
+                    stateful.keep(programs[name], function, part.kv_cache)
+            weights = weights or weights_of(exported)
+        for tensor in part.tensors:
+            # a chunk may hold a tied tensor under the other name alone
+            weights[tensor.name] = next(weights[name] for name in (tensor.name, *tensor.aliases) if name in weights)
+        return programs, weights
 
 
 def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> None:
@@ -460,46 +455,18 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
     with quiet():
         import coremltools as ct
     toolchain = {"coremltools": ct.__version__, "torch": str(torch.__version__).split("+")[0]}
-    stored = Stored(takes["stored"]) if params.calibrated else NOTHING
-    asked = contracts.part(contract, "").functions
-    programs: dict[str, Any] = {}
-    weights: dict[str, Float] = {}
-    for name, function in asked.items():
-        ctx.progress(len(programs), len(asked) + 1, name)
-        with quiet():
-            exported = archives.load(takes["program"] / f"{name}.pt2")
-            programs[name] = converted(exported, function, params.deployment)
-            if params.cache == "state":
-                stateful.keep(programs[name], function, contract.kv_cache)
-        weights = weights or weights_of(exported)
-    ctx.progress(len(programs), len(programs) + 1, "saving")
-    folder, sizes, done = ctx.out("package"), {}, Done()
-    # beside the packages: it must hold half of the weights' bytes, and as many as the quantized ones have
-    with quiet(), tempfile.TemporaryDirectory(dir=folder) as aside:
-        shelf = Shelf(Path(aside))
-        whole = _placed(contract, params.deployment, programs)
-        _saved(whole, ctx.out("float32"), "float32", toolchain, params.deployment)
-        for name, function in asked.items():
-            done += narrow(programs[name], function, params.islands, shelf)
-        whole = _placed(contract, params.deployment, programs)
-        blocks = {name: (programs[name].functions["main"], function) for name, function in asked.items()}
-        errata = recorded(params.errata, contract, counted(blocks.values(), contract, done), REMOVED_PASSES, toolchain)
-        operations = {
-            name: sum(len(blocks[piece.function][0].operations) for piece in contracts.pieces(contract, name))
-            for name in contract.functions
-        }
-        sizes["fp16"] = _saved(whole, folder, "fp16", toolchain, params.deployment)
-        ready = forms(plan, weights, stored, shelf)
-        for program, functions in whole.values():
-            compress(program, functions, plan, weights, ready, shelf, params.deployment)
-        sizes["quantized"] = _saved(whole, folder, "quantized", toolchain, params.deployment)
-    packaged = _packaged(contract, params, toolchain)
-    durable.write(folder / "contract.json", contracts.dump(packaged))
+    parts = {package: contracts.part(contract, package) for package in contracts.parts(contract)}
+    making = _Making(takes, params, ctx, plan, sum(len(part.functions) + 1 for part in parts.values()))
+    each = {name: making.package(name, part if name else contract, toolchain) for name, part in parts.items()}
+    made = sum(each.values(), Made())
+    errata = recorded(params.errata, contract, made.done, REMOVED_PASSES, toolchain)
+    described = conversion.packaged(contract, params, toolchain)
+    durable.write(ctx.out("package") / "contract.json", contracts.dump(described))
     marks = {
         "model": contract.model_sha256,
         "tokenizer": contract.tokenizer_sha256,
         "prompt_wrapper": contract.template_sha256,
     }
-    data = _report(packaged, plan, operations, sizes) | {"errata": errata}
+    data = conversion.report(described, plan, each) | {"errata": errata}
     ctx.report("report", data, fingerprints=marks)
-    ctx.say(f"fp16 {sizes['fp16']} bytes, quantized {sizes['quantized']} bytes")
+    ctx.say(f"fp16 {made.sizes['fp16']} bytes, quantized {made.sizes['quantized']} bytes")

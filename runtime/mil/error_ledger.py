@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.contract.chunks import HIDDEN
 from runtime.mil import pieces
 from runtime.mil.golden import Asked, Index, Tensors, coverage
 from runtime.mil.interpreter import Interpreter, Result
@@ -54,6 +55,12 @@ def blocks_of(function: contracts.Function | contracts.Piece) -> dict[str, str]:
     return {block(layer_of(path)): nodes[-1] for path, nodes in paths}
 
 
+def seam(piece: contracts.Piece) -> str:
+    """The output by which a piece hands the residual stream of its last layer on, "" where it does not."""
+    first, end = piece.layers
+    return next((value.name for value in piece.outputs if first < end and value.name.startswith(HIDDEN)), "")
+
+
 class Watched:
     """One function of a package, run by the interpreter; `seen` holds, of each run, what its blocks gave."""
 
@@ -69,6 +76,10 @@ class Watched:
             there = [name for name in (node, node + _NARROWED) if name in types]
             if there:
                 self.named[one] = there[0]
+        leaving = seam(piece)
+        if leaving in shapes:
+            # as the next piece is given it
+            self.named[block(piece.layers[1] - 1)] = leaving
         self.seen: list[dict[str, Array]] = []
 
     def make_state(self) -> State:
@@ -204,6 +215,13 @@ class Page:
     def __init__(self, contract: contracts.Contract, bound: float) -> None:
         self.contract, self.bound = contract, bound
         self.blocks = {name: [block(i) for i in range(contract.kv_cache.layers)] for name in contract.functions}
+        #: (function, block) → the package that it leaves
+        self._leaves = {
+            (name, block(piece.layers[1] - 1)): piece.package
+            for name in contract.functions
+            for piece in contracts.pieces(contract, name)
+            if seam(piece)
+        }
         self._distances = {
             name: {one: Distances() for one in [*blocks, LOGITS]} for name, blocks in self.blocks.items()
         }
@@ -231,10 +249,14 @@ class Page:
             "function": name,
             "covered": facts.rate(max(0, there - self._lost[name]), wanted),
             "compared": facts.rate(sum(one["relative_l2"]["value"] is not None for one in every.values()), len(every)),
-            "blocks": [{"block": one, **numbers} for one, numbers in told.items()],
+            "blocks": [{"block": one, **self._left(name, one), **numbers} for one, numbers in told.items()],
             "logits": logits,
             "first_bad": next((one for one, numbers in every.items() if not self._holds(numbers)), ""),
         }
+
+    def _left(self, name: str, one: str) -> dict[str, str]:
+        package = self._leaves.get((name, one))
+        return {} if package is None else {"leaves": package}
 
     def _holds(self, numbers: Mapping[str, Any]) -> bool:
         value = numbers["relative_l2"]["value"]

@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from runtime.contract import BrokenEvidence
 from runtime.contract import program as contracts
 from runtime.contract.program import WRITTEN, Called, Piece
 from runtime.mil import package as packages
+from runtime.mil.description import shape_text
 from runtime.mil.findings import Findings, merged
 from runtime.mil.interpreter import Interpreter, Result
 from runtime.mil.kept import Array, Inputs, Runs
@@ -31,8 +33,40 @@ _CACHES = frozenset(WRITTEN["decode"])
 
 
 def opened(folder: Path, variant: str, contract: Called) -> dict[str, Package]:
-    """The packages of one variant. Raises what `package.open` raises."""
-    return {part: packages.open(folder / contracts.filename(variant, part)) for part in contracts.parts(contract)}
+    """The packages of one variant. Raises what `package.open` raises, and BrokenEvidence for a package, of several,
+    that cannot stand where it does: what it takes and gives is not what the contract says."""
+    found = {part: packages.open(folder / contracts.filename(variant, part)) for part in contracts.parts(contract)}
+    for name, function in contract.functions.items():
+        for piece in function.pieces or ():
+            if why := _misfit(found[piece.package], piece):
+                place = contracts.filename(variant, piece.package)
+                raise BrokenEvidence(f"{place} is not the piece of {name} that its contract says: {why}", subject=place)
+    return found
+
+
+def _misfit(package: Package, piece: Piece) -> str:
+    """The first value of a piece that its package has otherwise, or ""."""
+    function = package.functions.get(piece.function)
+    if function is None:
+        return f"it has no function {piece.function}"
+    for side, declared, held in (
+        ("take", piece.inputs, function.inputs),
+        ("keep", piece.states or (), function.states),
+        ("give", piece.outputs, function.outputs),
+    ):
+        due = {value.name: tuple(value.shape) for value in declared}
+        there = {value.name: tuple(value.shape) for value in held}
+        for name in sorted(due.keys() | there.keys()):
+            if name not in due:
+                return f"it {side}s {name} {shape_text(there[name])}"
+            if name not in there or not _fits(there[name], due[name]):
+                return f"it does not {side} {name} {shape_text(due[name])}"
+    return ""
+
+
+def _fits(shape: Sequence[int | None], due: Sequence[int]) -> bool:
+    """Whether a shape is the one that is due, as far as it is known."""
+    return len(shape) == len(due) and all(size in (None, wanted) for size, wanted in zip(shape, due, strict=True))
 
 
 def interpreted(found: Opened, contract: Called, mode: Mode = "fp16_round", *, check: bool) -> dict[str, Runs]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,6 +48,7 @@ _PASSED_ON = ("cast", "identity", "reshape", "squeeze", "expand_dims")
 #: what bounds logits, the last first: cap · tanh(x / cap)
 _BOUND = (("mul",), ("tanh",), ("real_div", "mul"))
 Float: TypeAlias = NDArray[np.float32]
+NOWHERE: Mapping[str, str] = MappingProxyType({})
 #: times as far from the checkpoint as the nearest values, that what calibration chose may be
 FARTHEST = 4
 
@@ -72,7 +74,11 @@ class Readback:
 
 def tensor_of(stored: StoredWeight, function: contracts.Function) -> str | None:
     """The checkpoint tensor a constant holds, through the name of the graph input it came from."""
-    return function.parameters.get(stem(stored.name.removesuffix("_quantized")))
+    return function.parameters.get(_graph_input(stored))
+
+
+def _graph_input(stored: StoredWeight) -> str:
+    return stem(stored.name.removesuffix("_quantized"))
 
 
 def recipe(
@@ -81,8 +87,10 @@ def recipe(
     asked: Recipe | None,
     checkpoint: Mapping[str, Float],
     chosen: Mapping[str, Form] = NOTHING,
+    elsewhere: Mapping[str, str] = NOWHERE,
 ) -> Readback:
     """Compare every stored tensor of every function with the recipe; `asked` None means float16 throughout.
+    `elsewhere` names, as `parameters` of a function does, tensors that other packages of the same model hold.
 
     `checkpoint` maps tensor names to float32 weights: a stored tensor must restore to them within half a step, or be
     the nearest value of its palette. `chosen` holds what calibration chose instead: of these the package must hold
@@ -105,7 +113,9 @@ def recipe(
             tensor = tensor_of(stored, declared)
             if tensor is None:
                 others += 1
-                if stored.op_type != "const":
+                if strange := elsewhere.get(_graph_input(stored)):
+                    findings.append(Finding("extra", name, strange, "the tensor belongs to another package"))
+                elif stored.op_type != "const":
                     findings.append(Finding("extra", name, stored.name, f"{stored.op_type} of no checkpoint tensor"))
                 continue
             seen.add(tensor)
@@ -119,6 +129,41 @@ def recipe(
     extra = set(package.functions) - set(contract.functions)
     findings += [Finding("extra", name, name, "a function that the contract does not name") for name in sorted(extra)]
     return Readback(findings, counts, others)
+
+
+def everywhere(contract: contracts.Contract) -> dict[str, str]:
+    """Graph input → tensor, of all packages of a model that has several."""
+    if all(function.pieces is None for function in contract.functions.values()):
+        return {}
+    every = [
+        piece.parameters or function.parameters
+        for name, function in contract.functions.items()
+        for piece in contracts.pieces(contract, name)
+    ]
+    return {node: tensor for parameters in every for node, tensor in parameters.items()}
+
+
+def unheld(contract: contracts.Contract) -> list[Finding]:
+    """Tensors that a contract leaves to none of the pieces of a function."""
+    return [
+        Finding("missing", name, tensor.name, "no package is to hold the tensor")
+        for name, function in contract.functions.items()
+        if function.pieces is not None
+        for held in [{one for piece in function.pieces for one in (piece.parameters or function.parameters).values()}]
+        for tensor in contract.tensors
+        if tensor.name not in held
+    ]
+
+
+def homeless(contract: contracts.Contract, asked: Sequence[str]) -> list[Finding]:
+    """Islands that have a module in none of the pieces of a function."""
+    return [
+        Finding("island", name, kind, "matches no module")
+        for name, function in contract.functions.items()
+        if function.pieces is not None
+        for kind in asked
+        if not any((piece.modules or function.modules).get(kind) for piece in function.pieces)
+    ]
 
 
 def _form(stored: StoredWeight) -> str:

@@ -17,6 +17,7 @@ from runtime import digest
 from runtime.contract import Context
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.contract.chunks import CHUNK
 from runtime.contract.recipe import BITS, Recipe
 from runtime.mil import pieces, readback
 from runtime.mil.golden import Tensors, Watched, compared, goldens_of
@@ -80,6 +81,9 @@ def _provenance(contract: contracts.Contract, params: VerifyParams, digests: Map
         problems.append(f"the package was made by strategy {made.strategy}, not {params.strategy}")
     if made.compute_units != params.compute_units:
         problems.append(f"the contract says compute units {made.compute_units}, not {params.compute_units}")
+    chunks = sum(name.startswith(CHUNK) for name in contracts.parts(contract)) or 1
+    if chunks != params.chunks:
+        problems.append(f"the package was made in {chunks} chunk{'s' * (chunks > 1)}, not in {params.chunks}")
     for name, held, port in (
         ("checkpoint", contract.model_sha256, "checkpoint"),
         ("tokenizer", contract.tokenizer_sha256, "tokenizer"),
@@ -114,15 +118,16 @@ def read_back(
         for v, packages in opened.items()
         for part, one in packages.items()
     ]
+    elsewhere = readback.everywhere(contract)
     recipe = [
-        (v, readback.recipe(one, part, recipes[v], checkpoint, NOTHING if recipes[v] is None else chosen))
+        (v, readback.recipe(one, part, recipes[v], checkpoint, NOTHING if recipes[v] is None else chosen, elsewhere))
         for _, v, part, one in every
     ]
-    kept = [readback.islands(one, part, islands) for _, _, part, one in every]
+    kept = [readback.islands(one, part, _within(islands, part, contract)) for _, _, part, one in every]
     names = [name for name, *_ in every]
     faces = list(zip(names, (readback.interface(one, part) for _, _, part, one in every), strict=True))
-    stored = list(zip(names, (found.findings for _, found in recipe), strict=True))
-    narrowed = list(zip(names, (found for found, _ in kept), strict=True))
+    stored = [*zip(names, (found.findings for _, found in recipe), strict=True), ("", readback.unheld(contract))]
+    narrowed = [*zip(names, (found for found, _ in kept), strict=True), ("", readback.homeless(contract, islands))]
     tensors = sum(sum(found.stored.values()) for _, found in recipe)
     return {
         "recipe": {
@@ -151,6 +156,13 @@ def read_back(
             "findings": _listed(faces),
         },
     }
+
+
+def _within(islands: Sequence[str], part: contracts.Contract, contract: contracts.Contract) -> list[str]:
+    """The islands that a package is asked for: of several, those that have a module in it."""
+    if part is contract:
+        return list(islands)
+    return [kind for kind in islands if any(one.modules.get(kind) for one in part.functions.values())]
 
 
 def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> None:

@@ -2,7 +2,8 @@
 
 A `.pt2` holds the graph, raw weight bytes and module names. Stack traces (they hold absolute paths), node provenance
 (object ids) and example inputs (a pickle) are removed before saving, so that two exports of one checkpoint are the
-same bytes.
+same bytes. A model that is split into chunks has one file per chunk and function; each is made, written and let go
+before the next.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -25,14 +26,15 @@ from transformers import PreTrainedModel
 from runtime.contract import Context, MachineError, Refusal, rotation
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.contract.chunks import Chunk
 from runtime.contract.targets import Strategy
 from runtime.machine import durable
 from runtime.mil import archives
-from runtime.models import build, fxlint, goldens, threads
+from runtime.models import build, chunking, fxlint, goldens, threads
 from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
 from runtime.models.enumerated import EnumeratedPrefill
-from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of, rotations_of
+from runtime.models.wrapper import Decode, Ends, Prefill, check_shapes, heads_of, rotations_of
 from runtime.steps.export import ExportParams
 
 _KEPT_META = frozenset({"val", "nn_module_stack"})
@@ -89,28 +91,47 @@ def planned(
     context: int,
     mask_value: float,
     strategy: Strategy = "multifunction",
+    chunk: Chunk | None = None,
 ) -> Iterator[Planned]:
-    """Every function of a model: one prefill per length (shortest first) or, enumerated, one for all of them, then
-    decode. Weights are shared."""
-    sizes, given = heads_of(model), ("logits", "keys", "values")
+    """Every function of a model, or of one chunk of it: one prefill per length (shortest first) or, enumerated, one for
+    all of them, then decode. Weights are shared."""
+    sizes = heads_of(model)
     if strategy == "enumerated":
         longest = max(lengths)
         inputs = {"input_ids": torch.zeros(1, longest, dtype=torch.int32)}
         several = EnumeratedPrefill(model, longest, mask_value)
+        given = ("logits", "keys", "values")
         yield Planned(ENUMERATED, "prefill", longest, several, inputs, given, tuple(sorted(lengths)))
+    layers = sizes["layers"] if chunk is None else chunk.layers[1] - chunk.layers[0]
+    out = "logits" if chunk is None else chunk.gives
     for length in () if strategy == "enumerated" else sorted(lengths):
-        inputs = {"input_ids": torch.zeros(1, length, dtype=torch.int32), "attention_mask": torch.ones(1, length)}
-        module = Prefill(model, length, mask_value)
-        yield Planned(f"prefill_{length}", "prefill", length, module, inputs, given)
-    cache = torch.zeros(sizes["layers"], sizes["heads"], context, sizes["head_dim"])
+        name, fed = f"prefill_{length}", _fed(model, length, chunk)
+        if chunk is not None and not layers:
+            yield Planned(name, "prefill", length, Ends(model, chunk), fed, (out,))
+            continue
+        inputs = {**fed, "attention_mask": torch.ones(1, length)}
+        module = Prefill(model, length, mask_value, chunk)
+        yield Planned(name, "prefill", length, module, inputs, (out, "keys", "values"))
+    fed = _fed(model, 1, chunk)
+    if chunk is not None and not layers:
+        yield Planned("decode", "decode", 1, Ends(model, chunk), fed, (out,))
+        return
+    cache = torch.zeros(layers, sizes["heads"], context, sizes["head_dim"])
     inputs = {
-        "input_ids": torch.zeros(1, 1, dtype=torch.int32),
+        **fed,
         "position": torch.zeros(1, dtype=torch.int32),
         "key_cache": cache,
         "value_cache": cache.clone(),
     }
-    decode = Decode(model, context, mask_value)
-    yield Planned("decode", "decode", 1, decode, inputs, ("logits", "new_key", "new_value"))
+    decode = Decode(model, context, mask_value, chunk)
+    yield Planned("decode", "decode", 1, decode, inputs, (out, "new_key", "new_value"))
+
+
+def _fed(model: PreTrainedModel, length: int, chunk: Chunk | None) -> dict[str, Tensor]:
+    """What comes first into a function: ids, or the residual stream."""
+    if chunk is not None and chunk.enters:
+        return {chunk.enters: torch.zeros(1, length, model.config.hidden_size)}
+    return {"input_ids": torch.zeros(1, length, dtype=torch.int32)}
 
 
 def traced(plan: Planned) -> ExportedProgram:
@@ -135,6 +156,8 @@ def traced(plan: Planned) -> ExportedProgram:
     if plan.flexible:
         program.graph_module.graph.eliminate_dead_code()
         program.graph_module.recompile()
+    else:
+        _number(program)
     return program
 
 
@@ -180,6 +203,17 @@ def _clean(program: ExportedProgram) -> None:
     graph.lint()
     program.graph_module.recompile()
     program._example_inputs = None
+
+
+def _number(program: ExportedProgram) -> None:
+    """Call a head that is the first product of its graph as coremltools does: it numbers linear ops from 0 on, torch
+    from the second one on, and an island is known by its name."""
+    for node in list(program.graph.nodes):
+        stack = node.meta.get("nn_module_stack")
+        if node.name == "linear" and stack and list(stack.values())[-1][0].endswith("lm_head"):
+            node._rename("linear_0")
+            program.graph_signature.replace_all_uses("linear", node.name)
+            program.graph_module.recompile()
 
 
 def aliases_of(model: PreTrainedModel) -> dict[str, list[str]]:
@@ -317,27 +351,65 @@ def _lint_report(linted: Mapping[str, tuple[int, list[fxlint.Finding]]]) -> dict
     }
 
 
+#: function → nodes of its graphs, of all chunks, and what the linter found
+Linted = dict[str, tuple[int, list[fxlint.Finding]]]
+
+
+def programs(
+    model: PreTrainedModel, params: ExportParams, folder: Path, told: Callable[[int, str], None]
+) -> tuple[dict[str, contracts.Function], Linted]:
+    """Write every function of a model, chunk by chunk where it is split; what a contract says of them, and what the
+    linter found. `told` hears which is begun. Raises Refusal for a model that cannot be split or traced."""
+    if params.chunks > 1 and params.strategy == "enumerated":
+        raise Refusal(
+            "chunks have a function for each length",
+            place="export.chunks",
+            action="write `strategy: multifunction`, or remove the chunks",
+        )
+    canonical = {alias: name for name, others in aliases_of(model).items() for alias in (name, *others)}
+    layers = heads_of(model)["layers"]
+    functions: dict[str, contracts.Function] = {}
+    linted: Linted = {}
+    begun = 0
+    chunks = chunking.planned(model, params.chunks) if params.chunks > 1 else [None]
+    parts: dict[str, list[chunking.Part]] = defaultdict(list)
+    for chunk in chunks:
+        package = "" if chunk is None else chunk.package
+        for plan in planned(
+            model, params.prefill, params.decode_context, params.mask_value, params.strategy, chunk=chunk
+        ):
+            file = archives.file_of(package, plan.name)
+            told(begun := begun + 1, file)
+            program = traced(plan)
+            nodes, findings = linted.get(plan.name, (0, []))
+            found = [
+                replace(one, node=archives.file_of(package, one.node))
+                for one in fxlint.lint(program, several=plan.flexible)
+            ]
+            linted[plan.name] = (nodes + len(program.graph.nodes), findings + found)
+            archives.save(program, folder / f"{file}.pt2")
+            described = _of_each(plan, program, canonical, layers)
+            if chunk is None:
+                functions |= described
+            else:
+                parts[plan.name].append(chunking.Part(package, chunk.layers, described[plan.name]))
+            # the next one is made when this one is gone
+            del plan, program
+    return functions | {name: chunking.composed(name, every) for name, every in parts.items()}, linted
+
+
 def export(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> None:
     """Operation `export`. Raises Refusal for shapes, families or tokenizers the functions cannot serve."""
     threads.use(params.threads)
     model = build.load(takes["checkpoint"])
     tokenizer = tokenizers.load(takes["tokenizer"])
     check_shapes(model, params.prefill, params.decode_context, tokenizer.vocab_size)
-    canonical = {alias: name for name, others in aliases_of(model).items() for alias in (name, *others)}
-    folder, total = ctx.out("program"), len(params.prefill) + 2
+    folder, total = ctx.out("program"), (len(params.prefill) + 1) * params.chunks + 1
     ctx.progress(0, total, "goldens")
     goldens.make(model.to(devices.of(params.device)), tokenizer, takes["dataset"], params, ctx.out("goldens"))
     # a program is traced, and converted, where its tensors can be written from
     model = model.to("cpu")
-    functions: dict[str, contracts.Function] = {}
-    linted: dict[str, tuple[int, list[fxlint.Finding]]] = {}
-    layers = heads_of(model)["layers"]
-    for plan in planned(model, params.prefill, params.decode_context, params.mask_value, params.strategy):
-        ctx.progress(len(functions) + 1, total, plan.name)
-        program = traced(plan)
-        linted[plan.name] = (len(program.graph.nodes), fxlint.lint(program, several=plan.flexible))
-        functions |= _of_each(plan, program, canonical, layers)
-        archives.save(program, folder / f"{plan.name}.pt2")
+    functions, linted = programs(model, params, folder, lambda done, name: ctx.progress(done, total, name))
     violations = sum(len(findings) for _, findings in linted.values())
     contract = _contract(model, tokenizer, functions, params, violations, ctx.digests)
     durable.write(folder / "contract.json", contracts.dump(contract))

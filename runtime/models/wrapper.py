@@ -26,8 +26,9 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from runtime.contract import Refusal, families
+from runtime.contract.chunks import Chunk
 from runtime.contract.windows import FULL, SLIDING
-from runtime.models import capping, rotation
+from runtime.models import capping, chunking, rotation
 
 ATTENTION = "kcompiler_grouped"
 #: attribute of an attention whose mask hides what its window does not hold
@@ -148,10 +149,11 @@ class LogitBound(nn.Module):
 
 
 class Recorder:
-    """Stands where Transformers expects a cache: joins the read-only past with new keys/values and remembers them."""
+    """Stands where Transformers expects a cache: joins the read-only past with new keys/values and remembers them. The
+    past is that of the layers from `first` on."""
 
-    def __init__(self, past: tuple[Tensor, Tensor] | None) -> None:
-        self.past = past
+    def __init__(self, past: tuple[Tensor, Tensor] | None, first: int = 0) -> None:
+        self.past, self.first = past, first
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
 
@@ -161,15 +163,19 @@ class Recorder:
         if self.past is None:
             return key, value
         keys, values = self.past
-        return torch.cat((keys[layer : layer + 1], key), 2), torch.cat((values[layer : layer + 1], value), 2)
+        at = layer - self.first
+        return torch.cat((keys[at : at + 1], key), 2), torch.cat((values[at : at + 1], value), 2)
 
 
 class Wrapped(nn.Module):
-    """What both functions share: a copy of the model's structure (weights shared) with the four replacements."""
+    """What both functions share: a copy of the model's structure (weights shared) with the four replacements; of a
+    chunk only what is in it."""
 
-    def __init__(self, model: PreTrainedModel, context: int, rows: int | None) -> None:
+    def __init__(self, model: PreTrainedModel, context: int, rows: int | None, chunk: Chunk | None = None) -> None:
         super().__init__()
-        self.model = _share(model)
+        self.model, self.chunk = _share(model), chunk
+        if chunk is not None:
+            chunking.keep(self.model, chunk)
         cap = capping.stated(self.model)
         self.bound: nn.Module = nn.Identity() if cap is None else LogitBound(cap)
         if cap is not None:
@@ -186,37 +192,45 @@ class Wrapped(nn.Module):
         shortest = min((window for window in windows_of(self.model) if window is not None), default=context)
         return shortest if shortest < context else None
 
+    def _recorder(self, past: tuple[Tensor, Tensor] | None) -> Recorder:
+        return Recorder(past, 0 if self.chunk is None else self.chunk.layers[0])
+
     def _logits(
-        self, input_ids: Tensor, full: Tensor, sliding: Tensor | None, positions: Tensor, cache: Recorder
+        self, given: Tensor, full: Tensor, sliding: Tensor | None, positions: Tensor, cache: Recorder
     ) -> Tensor:
-        """By the mask of layers that attend to the whole text, and that of those with a window."""
+        """Logits, or the residual stream of a chunk without the head, of ids or the residual stream; by the mask of
+        layers that attend to the whole text, and that of those with a window."""
         narrow = full if sliding is None else sliding
         mixed = len(set(windows_of(self.model))) > 1
         mask = {FULL: full, SLIDING: narrow} if mixed else narrow
+        chunk = self.chunk
+        fed = {"inputs_embeds" if chunk is not None and chunk.enters else "input_ids": given}
+        whole = self.model if chunk is None or chunk.heads else self.model.get_decoder()
         try:
-            output = self.model(
-                input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-            )
+            output = whole(**fed, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
         except AttributeError as error:
             # a convolution's state, a length: what a family asks of its cache beside keys and values
             raise _unknown(self.model, f"it keeps more than keys and values ({error})") from error
-        logits: Tensor = self.bound(output.logits)
-        return logits
+        found: Tensor = output.last_hidden_state if whole is not self.model else self.bound(output.logits)
+        return found
 
 
 class Prefill(Wrapped):
     """(input_ids_1T int32, attention_mask_1T float32, 1 = real) → (logits_1TV, keys_LHTD after RoPE, values_LHTD).
 
     Padding stands on the right, so position i of the input is position i of the text. Logits at padded positions
-    mean nothing.
+    mean nothing. A chunk takes hidden_states_1TH for ids where it does not embed them, gives hidden_states_1TH for
+    logits where it has no head, and keys and values of its own layers.
     """
 
     causal: Tensor
     near: Tensor
     positions: Tensor
 
-    def __init__(self, model: PreTrainedModel, length: int, mask_value: float = -1e4) -> None:
-        super().__init__(model, length, length)
+    def __init__(
+        self, model: PreTrainedModel, length: int, mask_value: float = -1e4, chunk: Chunk | None = None
+    ) -> None:
+        super().__init__(model, length, length, chunk)
         self.mask_value = mask_value
         causal = torch.ones(length, length).tril()
         self.register_buffer("causal", causal[None, None], persistent=False)
@@ -229,7 +243,7 @@ class Prefill(Wrapped):
         real = attention_mask[:, None, None, :]
         full = (1.0 - self.causal * real) * self.mask_value
         sliding = None if self.window is None else (1.0 - self.near * real) * self.mask_value
-        cache = Recorder(None)
+        cache = self._recorder(None)
         logits = self._logits(input_ids, full, sliding, self.positions, cache)
         return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
 
@@ -238,15 +252,18 @@ class Decode(Wrapped):
     """(input_ids_11 int32, position_1 int32, key_cache_LHCD, value_cache_LHCD) → (logits_11V, new_key_LH1D,
     new_value_LH1D).
 
-    Slots at or after `position` are masked; the host writes the new key and value to slot `position`.
+    Slots at or after `position` are masked; the host writes the new key and value to slot `position`. Of a chunk the
+    same holds as of its `Prefill`, and the caches are those of its layers.
     """
 
     slots: Tensor
     gone: Tensor
     itself: Tensor
 
-    def __init__(self, model: PreTrainedModel, context: int, mask_value: float = -1e4) -> None:
-        super().__init__(model, context, None)
+    def __init__(
+        self, model: PreTrainedModel, context: int, mask_value: float = -1e4, chunk: Chunk | None = None
+    ) -> None:
+        super().__init__(model, context, None, chunk)
         self.mask_value = mask_value
         self.register_buffer("slots", torch.arange(context, dtype=torch.int32), persistent=False)
         self.register_buffer("itself", torch.zeros(1, 1, 1, 1), persistent=False)
@@ -264,9 +281,24 @@ class Decode(Wrapped):
         if self.window is not None:
             near = torch.gt(self.gone, position).to(key_cache.dtype)[None, None, None, :]
             sliding = torch.cat(((1.0 - written * near) * self.mask_value, self.itself), -1)
-        cache = Recorder((key_cache, value_cache))
+        cache = self._recorder((key_cache, value_cache))
         logits = self._logits(input_ids, full, sliding, position[None], cache)
         return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
+
+
+class Ends(Wrapped):
+    """A chunk without layers: ids_1T int32 → hidden_states_1TH, or hidden_states_1TH → logits_1TV."""
+
+    def __init__(self, model: PreTrainedModel, chunk: Chunk) -> None:
+        super().__init__(model, 1, 1, chunk)
+
+    def forward(self, given: Tensor) -> Tensor:
+        base = self.model.get_decoder()
+        if base.embed_tokens is not None:
+            found: Tensor = base.embed_tokens(given)
+        else:
+            found = self.bound(self.model.lm_head(base.get_submodule(chunking.final_norm(self.model))(given)))
+        return found
 
 
 def _share(model: PreTrainedModel) -> PreTrainedModel:

@@ -57,6 +57,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.mil.convert",
+        "runtime.mil.conversion",
         "runtime.mil.errata",
         "runtime.mil.archives",
         "runtime.mil.weights",

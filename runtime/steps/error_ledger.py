@@ -52,6 +52,7 @@ STEP = Step(
         "runtime.models.pouring",
         "runtime.models.threads",
         "runtime.contract.program",
+        "runtime.contract.chunks",
         "runtime.contract.targets",
         "runtime.contract.recipe",
         "runtime.contract.report",

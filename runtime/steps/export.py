@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
+from runtime.contract.chunks import MOST
 from runtime.contract.placing import Device, Tolerance, promise
 from runtime.contract.targets import Strategy
 
@@ -24,6 +25,8 @@ class ExportParams(Params):
     golden_prompts: int = Field(default=2, ge=1)
     #: cached steps of every golden decode
     decode_steps: int = Field(default=4, ge=1)
+    #: packages that the layers are split over (`runtime.contract.chunks`)
+    chunks: int = Field(default=1, ge=1, le=MOST, exclude_if=lambda count: count == 1)
     threads: int = Field(default=2, ge=1)
     device: Device = "cpu"
 
@@ -60,6 +63,9 @@ STEP = Step(
         "runtime.mil.archives",
         "runtime.models.rotation",
         "runtime.models.wrapper",
+        "runtime.models.chunking",
+        "runtime.contract.chunks",
+        "runtime.contract.recipe",
         "runtime.models.fxlint",
         "runtime.models.handlers",
         "runtime.models.goldens",

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.chunks import MOST
 from runtime.contract.recipe import Recipe
 from runtime.contract.targets import ComputeUnits, Deployment, Strategy
 
@@ -22,6 +23,8 @@ class VerifyParams(Params):
     strategy: Strategy = Field(default="multifunction", exclude_if=lambda kept: kept == "multifunction")
     #: where a host is to let Core ML compute: it stands in the contract, nothing of the package follows from it
     compute_units: ComputeUnits = Field(default="all", exclude_if=lambda units: units == "all")
+    #: packages that the layers are split over
+    chunks: int = Field(default=1, ge=1, le=MOST, exclude_if=lambda count: count == 1)
     #: whether stored forms that calibration chose are taken
     calibrated: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
     #: what the golden vectors must cover: prompts of each function, cached steps of each decode
@@ -57,6 +60,7 @@ STEP = Step(
     code=(
         "runtime.mil",
         "runtime.contract.program",
+        "runtime.contract.chunks",
         "runtime.contract.recipe",
         "runtime.contract.report",
         "runtime.contract.targets",

@@ -1,6 +1,6 @@
 """Memory of the export and the conversion of a model of random weights, over the bytes of its float16 package.
 
-    python -m tests.bench.conversion [--size 300m|1b|tiny] [--steps export,convert] [--keep DIR]
+    python -m tests.bench.conversion [--size 300m|1b|tiny] [--steps export,convert] [--chunks 1 4 8] [--keep DIR]
 
 A Llama whose float32 checkpoint is made here. Each step runs in a process of its own, as `apply` starts it; its memory
 is looked at every 20 ms: `anonymous` is what only it holds and what must fit in memory, `resident` counts the pages of
@@ -10,7 +10,9 @@ files that it has mapped too, which the system takes back when it needs them. Bo
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -80,17 +82,17 @@ class Watch(threading.Thread):
             time.sleep(0.02)
 
 
-def step(name: str, root: Path) -> None:
+def step(name: str, root: Path, chunks: int) -> None:
     """Carry out one step on the folder of `main` and print what it took."""
     import coremltools as ct  # noqa: F401
     import torch
 
     from runtime.contract import program as contracts
     from runtime.contract.recipe import Recipe, Rule, Weights
-    from runtime.mil import archives
     from runtime.mil.convert import convert
-    from runtime.models import build, export, fxlint
+    from runtime.models import build, export
     from runtime.steps.convert import ConvertParams
+    from runtime.steps.export import ExportParams
     from tests.tensor.export.world import Stage
 
     torch.set_num_threads(2)
@@ -100,13 +102,8 @@ def step(name: str, root: Path) -> None:
     if name == "export":
         model = build.load(root / "checkpoint")
         (root / "program").mkdir(exist_ok=True)
-        canonical = {alias: first for first, others in export.aliases_of(model).items() for alias in (first, *others)}
-        functions = {}
-        for plan in export.planned(model, PREFILL, CONTEXT, -1e4):
-            made = export.traced(plan)
-            fxlint.lint(made)
-            functions[plan.name] = export._described(plan, made, canonical)
-            archives.save(made, root / "program" / f"{plan.name}.pt2")
+        params = ExportParams(prefill=PREFILL, decode_context=CONTEXT, chunks=chunks)
+        functions, _ = export.programs(model, params, root / "program", lambda _done, _name: None)
         sizes = export.heads_of(model)
         marks = dict.fromkeys(("template_sha256", "tokenizer_sha256", "model_sha256"), "0" * 64)
         state = dict(model.named_parameters())
@@ -140,11 +137,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="300m")
     parser.add_argument("--steps", default="export,convert")
+    parser.add_argument("--chunks", type=int, nargs="+", default=[1])
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--step", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.step:
-        step(asked.step, asked.keep)
+        step(asked.step, asked.keep, *asked.chunks)
         return
     with tempfile.TemporaryDirectory() as scratch:
         root = asked.keep or Path(scratch)
@@ -153,18 +151,17 @@ def main() -> None:
             checkpoint(root / "checkpoint", asked.size)
         float16 = weights.stat().st_size / 2
         print(f"{asked.size}  float16 {float16 / 1e9:.3f} GB")
-        for name in asked.steps.split(","):
-            import shutil
-
+        for chunks, name in itertools.product(asked.chunks, asked.steps.split(",")):
             for folder in ("package", "float32") if name == "convert" else ("program",):
                 shutil.rmtree(root / folder, ignore_errors=True)
             command = [sys.executable, "-m", "tests.bench.conversion", "--step", name, "--keep", str(root)]
+            command += ["--chunks", str(chunks)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, stderr=subprocess.DEVNULL)
             found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
             kinds = (
                 f"{kind} {found[kind] / float16:.2f} ({found[kind] / 1e9:.2f} GB)" for kind in ("anonymous", "resident")
             )
-            print(f"{name:<8} {found['seconds']:.0f} s", *kinds, sep="  ", flush=True)
+            print(f"chunks {chunks}  {name:<8} {found['seconds']:.0f} s", *kinds, sep="  ", flush=True)
 
 
 if __name__ == "__main__":

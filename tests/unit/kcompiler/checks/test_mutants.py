@@ -15,6 +15,7 @@ import pytest
 
 from kcompiler import checks
 from tests.unit.kcompiler.checks import (
+    test_chunks,
     test_corners,
     test_memory,
     test_order,
@@ -34,6 +35,8 @@ from tests.unit.kcompiler.test_tables import CHECKS as TABLE_CHECKS
 
 Check = Callable[[], None]
 _WHOLE = {
+    "chunks": test_chunks,
+    "facts.chunks": test_chunks,
     "memory": test_memory,
     "order": test_order,
     "recipe": test_recipe,
@@ -47,6 +50,7 @@ _WHOLE = {
 MODULES = [*modules(), "kcompiler.tables"]
 #: comparisons that a module has at least, where that is not five: a runner that makes no mutants kills all of them
 FEW = {
+    "chunks": 4,
     "device": 2,
     "fixtures": 4,
     "facts.paths": 1,
