@@ -249,6 +249,7 @@ def _contract(
         chat_template=_file(found, f"{HUGGINGFACE}/{_TEMPLATE}"),
         packages=packages,
         compute_units=exported.package.compute_units if exported.package else "all",
+        authoring=exported.authoring,
         plan_sha256=plan_sha256,
         golden=golden,
     )

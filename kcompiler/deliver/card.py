@@ -146,6 +146,13 @@ def _packages(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     yield "Stored: " + ", ".join(f"{count} tensors as {form}" for form, count in sorted(forms.items())) + ". "
     target = TARGETS.get(data["deployment"])
     yield f"Made for {_text(data['deployment'])} and later{f': {target.systems}' if target else ''}.\n"
+    if contract.authoring is not None:
+        made = [*contract.authoring.masks, *(name for one in contract.authoring.turns for name in (one.cos, one.sin))]
+        yield (
+            f"Written for the Neural Engine: a host feeds {', '.join(f'`{name}`' for name in made)} beside the ids and "
+            "caches, masks and angles that it makes of the padding or the position as `authoring` in `contract.json` "
+            "says, and as both hosts here do.\n"
+        )
 
 
 #: kind of another form → how it is used

@@ -1,10 +1,11 @@
-"""Section `export`: which systems the packages are made for, where Core ML may compute, how many there are."""
+"""Section `export`: which systems and unit the packages are made for, where Core ML may compute, how many there are."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
 from kcompiler.spec.base import Section
+from runtime.contract.authoring import Profile
 from runtime.contract.chunks import MOST
 from runtime.contract.targets import ComputeUnits, Deployment, Strategy
 
@@ -43,4 +44,12 @@ class Export(Section):
         "by itself, in as much memory as it takes; hosts of a delivery run them one after the other. The split is the "
         "one whose largest package is smallest.",
         examples=[4],
+    )
+    profile: Profile = Field(
+        default="gpu",
+        exclude_if=lambda profile: profile == "gpu",
+        description="The unit that the functions are written for. `ane`, the Neural Engine: values are "
+        "(1, channels, 1, tokens), projections 1×1 convolutions, norms scaled before they square, masks and angles "
+        "inputs that the host makes (contract.json says how). It changes no number but by rounding.",
+        examples=["ane"],
     )

@@ -26,6 +26,8 @@ anything. A host that knows only one of the two refuses the other by that word.
 Where a function names `pieces`, the host runs them in their order, each in the package of the precision whose `part` it
 names: a piece takes what the function takes by the same name, of caches only its `layers`, and else what a piece
 before it gave; keys and values of the pieces are put together along the layers, and each package has its own state.
+Where there is `authoring`, a piece takes masks and angles besides, which the host makes of what it calls the function
+by (`runtime/contract/authoring.py`).
 
 `schemas/delivery.schema.json` is this model's own JSON Schema; a test keeps the two equal.
 """
@@ -42,6 +44,7 @@ from pydantic import Field, ValidationError
 
 from runtime import digest
 from runtime.contract import BrokenEvidence, Params
+from runtime.contract.authoring import Authoring
 from runtime.contract.ondevice import Tolerances
 from runtime.contract.program import Cache, Piece, Sha256, Special, Value
 from runtime.contract.targets import ComputeUnits
@@ -131,6 +134,9 @@ class Contract(Params):
     packages: list[Package] = Field(min_length=1, description="What the verdict is about first.")
     compute_units: ComputeUnits = Field(
         default="all", description="Where a host lets Core ML compute (`MLModelConfiguration.computeUnits`)."
+    )
+    authoring: Authoring | None = Field(
+        default=None, description="What the pieces are fed beside what a host calls a function by: masks and angles."
     )
     plan_sha256: str = Sha256
     golden: Golden | None = Field(

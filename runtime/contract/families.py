@@ -226,3 +226,14 @@ FAMILIES: Mapping[str, Family] = {
 }
 #: the families in words, for whoever is to take another
 NAMES = f"{', '.join([*FAMILIES][:-1])} or {[*FAMILIES][-1]}"
+
+
+def ane_lacks(family: str) -> str:
+    """Why the profile `ane` (`runtime.contract.authoring`) cannot express a family, or ""."""
+    if family not in FAMILIES:
+        return "its layers are not declared"
+    return "its attention and MLP stand side by side after a LayerNorm" if FAMILIES[family].parallel else ""
+
+
+#: the families that the profile `ane` expresses, in words
+ANE_NAMES = ", ".join(name for name in FAMILIES if not ane_lacks(name))

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field, ValidationError, model_validator
 
 from runtime.contract import BrokenEvidence, Params
+from runtime.contract.authoring import Authoring
 from runtime.contract.targets import TARGETS, ComputeUnits, Deployment, Strategy
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -158,6 +159,10 @@ class Contract(Params):
     model_sha256: str = Sha256
     tensors: list[Stored]
     lint: Lint
+    authoring: Authoring | None = Field(
+        default=None,
+        description="How what runs the functions is written, where it is fed by more than they are called.",
+    )
     package: Packaged | None = None
 
     @model_validator(mode="after")
@@ -191,6 +196,8 @@ class Called(Protocol):
     def functions(self) -> Mapping[str, Any]: ...
     @property
     def kv_cache(self) -> Cache: ...
+    @property
+    def authoring(self) -> Authoring | None: ...
 
 
 def pieces(contract: Called, name: str) -> list[Piece]:
@@ -234,6 +241,12 @@ def part(contract: Contract, package: str) -> Contract:
     )
     cache = contract.kv_cache.model_copy(update={"layers": end - first})
     return contract.model_copy(update={"functions": functions, "tensors": tensors, "kv_cache": cache})
+
+
+def strategy(contract: Contract) -> Strategy:
+    """Whether each prefill of an exported program has a function of its own name, or one stands for all of them."""
+    runs = [(name, piece.function) for name, _ in contract.prefills() for piece in pieces(contract, name)]
+    return "multifunction" if all(name == function for name, function in runs) else "enumerated"
 
 
 def _physical(runs: Sequence[tuple[Function, Piece]]) -> Function:
@@ -283,11 +296,18 @@ def stateful(contract: Contract) -> Contract:
     """The same functions with both caches in states that they write themselves: what `runtime.mil.stateful` makes."""
     cache = contract.kv_cache
 
+    def placed(inputs: list[Value], kind: str) -> list[Value]:
+        """Without the caches, and with the slot to write where a piece was not told."""
+        left = [value for value in inputs if value.name not in WRITTEN[kind]]
+        if kind == "decode" and all(value.name != "position" for value in left):
+            left.append(Value(name="position", shape=[1], dtype="int32"))
+        return left
+
     def kept_inside(one: Any, kind: str, layers: int) -> Any:
         written, shape = WRITTEN[kind], [layers, cache.heads, cache.context, cache.head_dim]
         return one.model_copy(
             update={
-                "inputs": [value for value in one.inputs if value.name not in written],
+                "inputs": placed(one.inputs, kind),
                 "outputs": [value for value in one.outputs if value.name not in written.values()],
                 "states": [Value(name=state, shape=shape, dtype="float16") for state in written] if layers else None,
             }

@@ -35,7 +35,7 @@ from runtime.mil import archives, conversion, normalise, older, stateful
 from runtime.mil.conversion import Made
 from runtime.mil.errata import Done, counted, recorded
 from runtime.mil.islands import ISLANDS, check_forms, island_names, replace, stem, store_narrow, widened
-from runtime.mil.quantize import Float, Form, Quantized, Sparse, matches, quantize, wanted
+from runtime.mil.quantize import Float, Form, Quantized, Sparse, laid, matches, quantize, wanted
 from runtime.mil.quiet import quiet
 from runtime.mil.stored import NOTHING, Stored
 from runtime.mil.weights import LARGE, Shelf, restore, stand_in
@@ -89,13 +89,19 @@ def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weig
             )
     plan = {t.name: wanted(params.recipe, t.name, t.aliases, t.shape) for t in contract.tensors}
     check_forms(contract, plan, params.islands)
+    blocked = [name for name, one in plan.items() if one.granularity == "per_block" and one.weights != "fp16"]
+    if contract.authoring is not None and blocked:
+        raise Refusal(
+            f"`{blocked[0]}` is asked for in blocks, and the Neural Engine reads no weights with a scale per block",
+            place="quantization",
+            action="store it per channel or by a palette, or export the profile gpu",
+        )
     return plan
 
 
 def _check_target(contract: contracts.Contract, params: ConvertParams) -> None:
     """Raises Refusal for what packages of the target do not have, and for a program that was exported otherwise."""
-    several = any(one.pieces and not one.pieces[0].package for one in contract.functions.values())
-    if params.strategy != ("enumerated" if several else "multifunction"):
+    if params.strategy != contracts.strategy(contract):
         raise Refusal(
             f"the program was not exported for strategy `{params.strategy}`",
             place="export.strategy",
@@ -288,7 +294,7 @@ def compress(
                 tensor = tensors.get(stem(op.name))
                 if op.op_type not in ("const", "constexpr_cast") or tensor not in ready:
                     continue
-                form = ready[tensor] if op.op_type == "const" else widened(ready[tensor])
+                form = laid(ready[tensor] if op.op_type == "const" else widened(ready[tensor]), op.outputs[0].shape)
                 at = {"before_op": op, "name": f"{op.name}_quantized"}
                 newer = TARGETS[deployment].several
                 new = _constant(form, plan[tensor].weights, **at) if newer else older.constant(form, **at)
@@ -444,7 +450,9 @@ class _Making:
             weights = weights or weights_of(exported)
         for tensor in part.tensors:
             # a chunk may hold a tied tensor under the other name alone
-            weights[tensor.name] = next(weights[name] for name in (tensor.name, *tensor.aliases) if name in weights)
+            held = next(weights[name] for name in (tensor.name, *tensor.aliases) if name in weights)
+            # a convolution's has two axes more
+            weights[tensor.name] = held.reshape(tensor.shape)
         return programs, weights
 
 

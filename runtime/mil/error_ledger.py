@@ -142,8 +142,8 @@ class Form:
 
 
 def _rows(value: Array) -> Array:
-    """[1, T, H] → [T, H]."""
-    found: Array = value.reshape(-1, value.shape[-1])
+    """[1, T, H], or [1, H, 1, T] of the profile `ane` → [T, H]."""
+    found: Array = value[0, :, 0].T if value.ndim == 4 else value.reshape(-1, value.shape[-1])
     return found
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.contract import BrokenEvidence, Refusal
 from runtime.contract import program as contracts
+from runtime.contract.authoring import Authoring
 from runtime.contract.program import WRITTEN
 from runtime.mil.interpreter import Result
 
@@ -54,6 +55,8 @@ class Contract(Protocol):
     def functions(self) -> Mapping[str, Declared]: ...
     @property
     def kv_cache(self) -> contracts.Cache: ...
+    @property
+    def authoring(self) -> Authoring | None: ...
     @property
     def special(self) -> Mapping[str, contracts.Special]: ...
     def prefills(self) -> list[tuple[str, int]]: ...

@@ -209,8 +209,9 @@ def _infinite(seen: _Seen) -> Iterator[Found]:
 
 @_check("blocks")
 def _blocks(seen: _Seen) -> Iterator[Found]:
+    """Of a tensor's inputs: a palette for a group of whole rows is none."""
     for weight in seen.package.weights(seen.function.name):
-        if weight.granularity == "per_block":
+        if weight.granularity == "per_block" and weight.block[1:] != weight.shape[1:]:
             block = "×".join(map(str, weight.block))
             yield Found(seen.rule.id, weight.op_type, weight.name, f"{weight.dtype}, blocks of {block}")
 
@@ -233,12 +234,16 @@ def _linear(seen: _Seen) -> Iterator[Found]:
 
 @_check("square")
 def _square(seen: _Seen) -> Iterator[Found]:
-    """x·x (mul, square, pow) in float16 whose sum or mean is taken in float16."""
+    """x·x (mul, square, pow) in float16 whose sum or mean is taken in float16, unless x was divided by its largest
+    magnitude before: no square is above one then."""
     types = seen.function.types
+    makers = {name: one for one in seen.function.operations for name, _ in one.outputs}
     squares = {
         operation.outputs[0][0]: operation
         for operation in seen.function.operations
-        if _is_square(seen, operation) and operation.outputs[0][1].dtype == "float16"
+        if _is_square(seen, operation)
+        and operation.outputs[0][1].dtype == "float16"
+        and not _scaled(makers, operation.inputs["x"][0])
     }
     for operation in seen.function.operations:
         if operation.type in ("reduce_mean", "reduce_sum", "reduce_sum_square", "reduce_l2_norm"):
@@ -246,6 +251,28 @@ def _square(seen: _Seen) -> Iterator[Found]:
             alone = operation.type in ("reduce_sum_square", "reduce_l2_norm")
             if isinstance(argument, str) and (argument in squares or (alone and types[argument].dtype == "float16")):
                 yield Found(seen.rule.id, operation.type, _first(operation), f"of {argument}")
+
+
+def _scaled(makers: Mapping[str, Operation], argument: str | Literal) -> bool:
+    """Whether a value is x / max|x|, or x / max(max|x|, y)."""
+    quotient = _made(makers, argument, "real_div")
+    if quotient is None:
+        return False
+    (whole,), (divisor,) = quotient.inputs["x"], quotient.inputs["y"]
+    above = _made(makers, divisor, "maximum")
+    candidates = [divisor] if above is None else [*above.inputs["x"], *above.inputs["y"]]
+    for one in candidates:
+        largest = _made(makers, one, "reduce_max")
+        magnitude = largest and _made(makers, largest.inputs["x"][0], "abs")
+        if magnitude and magnitude.inputs["x"] == (whole,):
+            return True
+    return False
+
+
+def _made(makers: Mapping[str, Operation], argument: str | Literal, kind: str) -> Operation | None:
+    """The operation that makes a value, if it is of this kind."""
+    found = makers.get(argument) if isinstance(argument, str) else None
+    return found if found is not None and found.type == kind else None
 
 
 def _is_square(seen: _Seen, operation: Operation) -> bool:

@@ -19,6 +19,7 @@ from runtime.contract import program as contracts
 from runtime.contract.program import WRITTEN, Called, Piece
 from runtime.mil import package as packages
 from runtime.mil.description import shape_text
+from runtime.mil.fed import fed
 from runtime.mil.findings import Findings, merged
 from runtime.mil.interpreter import Interpreter, Result
 from runtime.mil.kept import Array, Inputs, Runs
@@ -118,6 +119,7 @@ class Chain:
 
     def __init__(self, contract: Called, name: str, made: Sequence[Runs]) -> None:
         self._declared = contract.functions[name]
+        self._authoring = contract.authoring
         self._steps = list(zip(contracts.pieces(contract, name), made, strict=True))
 
     def make_state(self) -> Any:
@@ -131,6 +133,8 @@ class Chain:
         seen: list[Findings] = []
         for piece, one in self._steps:
             given = {value.name: _cut(values, value.name, piece) for value in piece.inputs if value.name in values}
+            if self._authoring is not None:
+                given = fed({**values, **given}, piece.inputs, self._authoring)
             own = state.of.get(piece.package) if isinstance(state, States) else state
             result = one.run(given, state=own)
             for name, value in result.outputs.items():

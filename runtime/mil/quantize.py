@@ -156,6 +156,27 @@ def _by_scale(weight: Float, asked: Weights, largest: Float) -> Quantized:
     return Quantized(np.clip(np.rint(weight / step), -qmax, qmax).astype(np.int8), scale)
 
 
+def laid(stored: Form, shape: Sequence[int]) -> Form:
+    """The stored form of a tensor as that of the same tensor with axes of one behind, which a 1×1 convolution has."""
+    ones = (1,) * (len(shape) - _whole(stored).ndim)
+    if not ones:
+        return stored
+    if isinstance(stored, Sparse):
+        return stored._replace(mask=stored.mask.reshape(*stored.mask.shape, *ones))
+    if isinstance(stored, Quantized):
+        return Quantized(*(part.reshape(*part.shape, *ones) for part in stored))
+    entries = stored.lut.shape[-2:]
+    lut = stored.lut.reshape(*stored.lut.shape[:-2], *ones, *entries)
+    return Palette(stored.indices.reshape(*stored.indices.shape, *ones), lut)
+
+
+def _whole(stored: Form) -> NDArray[np.generic]:
+    """The part that has the weight's own shape."""
+    if isinstance(stored, Sparse):
+        return stored.mask
+    return stored.data if isinstance(stored, Quantized) else stored.indices
+
+
 def spread(scale: Float, shape: tuple[int, ...]) -> Float:
     """Each scale laid over its block: along every axis extent 1, or the whole size."""
     for axis, (size, parts) in enumerate(zip(shape, scale.shape, strict=True)):

@@ -24,7 +24,7 @@ from runtime.mil.older import AFFINE_OP, along
 from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package, StoredWeight
 from runtime.mil.program import Function, Literal, Operation
-from runtime.mil.quantize import QMAX, Form, nearest, quantize, restored, spread, wanted
+from runtime.mil.quantize import QMAX, Form, laid, nearest, quantize, restored, spread, wanted
 from runtime.mil.stored import NOTHING
 
 SCALED_OP, PALETTE_OP = "constexpr_blockwise_shift_scale", "constexpr_lut_to_dense"
@@ -44,7 +44,7 @@ SIGNATURE_OP: Mapping[str, str] = {
     "logits": "linear",
 }
 #: ops through which a value goes unchanged but for its type and shape
-_PASSED_ON = ("cast", "identity", "reshape", "squeeze", "expand_dims")
+_PASSED_ON = ("cast", "identity", "reshape", "squeeze", "expand_dims", "transpose")
 #: what bounds logits, the last first: cap · tanh(x / cap)
 _BOUND = (("mul",), ("tanh",), ("real_div", "mul"))
 Float: TypeAlias = NDArray[np.float32]
@@ -70,6 +70,11 @@ class Readback:
     findings: list[Finding]
     stored: dict[str, int]
     other_constants: int
+
+
+def signatures(contract: contracts.Contract) -> Mapping[str, str]:
+    """The op that every module of a kind must own in a program of the contract's profile."""
+    return SIGNATURE_OP if contract.authoring is None else {**SIGNATURE_OP, "rms_norm": "sqrt", "logits": "conv"}
 
 
 def tensor_of(stored: StoredWeight, function: contracts.Function) -> str | None:
@@ -123,7 +128,8 @@ def recipe(
             counts[form] = counts.get(form, 0) + 1
             findings += _compare(name, tensor, stored, plan[tensor])
             at = operations[stored.op_name]
-            findings += _values(package, name, tensor, stored, at, checkpoint, plan[tensor], chosen)
+            convolved = contract.authoring is not None
+            findings += _values(package, name, tensor, stored, at, checkpoint, plan[tensor], chosen, convolved)
         lost = [tensor for tensor in plan if tensor not in seen]
         findings += [Finding("missing", name, tensor, "the tensor is nowhere in the function") for tensor in lost]
     extra = set(package.functions) - set(contract.functions)
@@ -225,14 +231,17 @@ def _values(
     checkpoint: Mapping[str, Float],
     asked: Weights,
     chosen: Mapping[str, Form],
+    convolved: bool,
 ) -> Iterator[Finding]:
     """Stored elements against the checkpoint: float16 must be its rounding, integers within half a step and symmetric,
     an index the nearest value of a palette that is better than evenly spaced values, a sparse tensor its largest; and
-    what calibration chose those very bits."""
+    what calibration chose those very bits. Of a program of convolutions a tensor may have two axes of one behind."""
     truth = checkpoint.get(tensor)
     if truth is None:
         yield Finding("value", function, tensor, "the checkpoint has no such tensor")
         return
+    if convolved and stored.shape[truth.ndim :] in ((1,), (1, 1)):
+        truth = truth.reshape(*truth.shape, *stored.shape[truth.ndim :])
     if stored.shape != truth.shape:
         yield Finding("shape", function, tensor, f"stored {stored.shape}, checkpoint {truth.shape}")
         return
@@ -305,6 +314,7 @@ def _chosen(
     held = (data, table)
     if len(form) != len(held) or not all(map(_same, held, form)):
         return "is not, bit for bit, what calibration chose"
+    form = laid(form, truth.shape)
     apart, nearest_apart = (float(np.linalg.norm(restored(one) - truth)) for one in (form, quantize(truth, asked)))
     if not apart <= FARTHEST * nearest_apart:
         return f"restores {apart / nearest_apart:.3g} times as far from the checkpoint as the nearest values do"
@@ -359,7 +369,7 @@ def _elements(package: Package, operation: Operation, parameter: str) -> NDArray
 def islands(package: Package, contract: contracts.Contract, asked: Sequence[str]) -> tuple[list[Finding], int]:
     """(findings, operations checked): each declared island's arithmetic must be float32 in the saved program."""
     findings: list[Finding] = []
-    checked = 0
+    checked, due = 0, signatures(contract)
     for name, declared in contract.functions.items():
         function = package.functions.get(name)
         if function is None:
@@ -372,8 +382,8 @@ def islands(package: Package, contract: contracts.Contract, asked: Sequence[str]
                 findings.append(Finding("island", name, kind, "matches no module"))
             for module, nodes in modules.items():
                 checked += len(nodes)
-                findings += _island(name, kind, module, nodes, results)
-            findings += _strays(name, kind, declared, function)
+                findings += _island(name, kind, module, nodes, results, due.get(kind))
+            findings += _strays(name, kind, declared, function, due.get(kind))
     return findings, checked
 
 
@@ -382,9 +392,13 @@ def _is_float32(operation: Operation) -> bool:
 
 
 def _island(
-    function: str, kind: str, module: str, nodes: Sequence[str], results: Mapping[str, Operation]
+    function: str,
+    kind: str,
+    module: str,
+    nodes: Sequence[str],
+    results: Mapping[str, Operation],
+    signature: str | None,
 ) -> Iterator[Finding]:
-    signature = SIGNATURE_OP.get(kind)
     if not any(node in results and results[node].type == signature for node in nodes):
         yield Finding("island", function, module, f"no {signature} of this {kind} in the saved program")
     for node in nodes:
@@ -396,18 +410,23 @@ def _island(
             yield Finding("island", function, module, f"{node} ({operation.type}) is not float32")
 
 
-def _strays(function: str, kind: str, declared: contracts.Function, program: Function) -> Iterator[Finding]:
+def _strays(
+    function: str, kind: str, declared: contracts.Function, program: Function, signature: str | None
+) -> Iterator[Finding]:
     """Independently of names: there are as many signature ops as modules, and none of them is float16.
 
-    Many things are added: the sums meant are those of the stream's shape, as many as its nodes. A norm that adds (one
-    more than its weight) is named as what it is. Many products are linear: the head is what the logits come from.
+    Attention that goes by key/value head has one for each. Many things are added: the sums meant are those of the
+    stream's shape, as many as its nodes. A norm that adds (one more than its weight) is named as what it is. Many
+    products are linear: the head is what the logits come from.
     """
     if kind == "logits":
-        yield from _head(function, declared, program)
+        yield from _head(function, declared, program, signature)
         return
     modules = declared.modules.get(kind, {})
-    found = [operation for operation in program.operations if operation.type == SIGNATURE_OP.get(kind)]
+    found = [operation for operation in program.operations if operation.type == signature]
     wanted, what = len(modules), "modules"
+    if kind == "softmax":
+        wanted = sum(map(len, modules.values()))
     if kind == "residual":
         nodes = [node for path in modules.values() for node in path]
         others = {node for path in declared.modules.get("rms_norm", {}).values() for node in path}
@@ -416,18 +435,18 @@ def _strays(function: str, kind: str, declared: contracts.Function, program: Fun
         found = [operation for operation in found if operation.outputs[0][1].shape in shapes]
         wanted, what = len(nodes), "sums of the stream"
     if len(found) != wanted:
-        yield Finding("island", function, kind, f"{len(found)} {SIGNATURE_OP.get(kind)} for {wanted} {what}")
+        yield Finding("island", function, kind, f"{len(found)} {signature} for {wanted} {what}")
     for operation in found:
         if not _is_float32(operation):
             yield Finding("island", function, kind, f"{operation.name} ({operation.type}) is not float32")
 
 
-def _head(function: str, declared: contracts.Function, program: Function) -> Iterator[Finding]:
+def _head(function: str, declared: contracts.Function, program: Function, signature: str | None) -> Iterator[Finding]:
     """The op that the output `logits` comes from must compute in float32, whatever it is called; so must those that
     bound what the head says, where the graph has them."""
     makers = {name: operation for operation in program.operations for name, _ in operation.outputs}
     bounded = any(len(nodes) > 1 for nodes in declared.modules.get("logits", {}).values())
-    way = [*(_BOUND if bounded else ()), (SIGNATURE_OP["logits"],)]
+    way = [*(_BOUND if bounded else ()), (str(signature),)]
     operation = makers.get("logits")
     for types in way:
         while operation is not None and operation.type in _PASSED_ON:

@@ -33,11 +33,26 @@ def keep(program: Any, function: contracts.Function, cache: contracts.Cache) -> 
     shape = (cache.layers, cache.heads, cache.context, cache.head_dim)
     # as in `convert.joined`: what is added here has no stack trace of torch
     block._essential_scope_sources.clear()
+    if function.kind == "decode" and "position" not in block.inputs:
+        _place(block)
     given = {variable.name: variable for variable in block.outputs}
     for state, output in WRITTEN[function.kind].items():
         before = _entered(block, state, shape)
         _written(block, function, state, before, given[output])
     _forget(block, WRITTEN[function.kind])
+
+
+def _place(block: Any) -> None:
+    """The slot to write as an input of a function whose masks and angles are inputs: it has not known its position."""
+    import coremltools as ct
+    from coremltools.converters.mil.mil import Builder as mb
+    from coremltools.converters.mil.mil import types
+
+    placeholder = mb.placeholder((1,), dtype=types.int32, name="position")
+    placeholder.set_name("position")
+    block.placeholder_inputs["position"] = placeholder
+    block.inputs["position"] = placeholder.outputs[0]
+    block.set_input_types((*block.input_types, ct.TensorType(name="position", shape=(1,), dtype=np.int32)))
 
 
 def _entered(block: Any, state: str, shape: tuple[int, ...]) -> Any:

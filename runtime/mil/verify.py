@@ -75,6 +75,9 @@ def _provenance(contract: contracts.Contract, params: VerifyParams, digests: Map
         problems.append(f"the package was made with islands {made.islands}")
     if (contract.kv_cache.written_by == "graph") != (params.cache == "state"):
         problems.append(f"the package's cache is written by the {contract.kv_cache.written_by}")
+    profile = contract.authoring.profile if contract.authoring else "gpu"
+    if profile != params.profile:
+        problems.append(f"the functions are written for {profile}, not for {params.profile}")
     if made.deployment != params.deployment:
         problems.append(f"the package was made for {made.deployment}, not for {params.deployment}")
     if made.strategy != params.strategy:

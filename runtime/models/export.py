@@ -26,11 +26,12 @@ from transformers import PreTrainedModel
 from runtime.contract import Context, MachineError, Refusal, rotation
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.contract.authoring import Profile
 from runtime.contract.chunks import Chunk
 from runtime.contract.targets import Strategy
 from runtime.machine import durable
 from runtime.mil import archives
-from runtime.models import build, chunking, fxlint, goldens, threads
+from runtime.models import bc1s, build, chunking, fxlint, goldens, threads
 from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
 from runtime.models.enumerated import EnumeratedPrefill
@@ -48,7 +49,7 @@ class _Kind(NamedTuple):
     """Which nodes belong to a kind of island: of the modules whose class in Transformers is called so, and whose path
     ends so, the calls of these operators ("" for all)."""
 
-    owner: str
+    owner: str | tuple[str, ...]
     calls: str = ""
     path: str = ""
     #: whether the product with the module's own weight belongs to it
@@ -61,7 +62,7 @@ _KINDS: Mapping[str, _Kind] = {
     "layer_norm": _Kind(".LayerNorm", weighted=True),
     "residual": _Kind("DecoderLayer", "aten.add."),
     "softmax": _Kind("Attention", "aten.softmax."),
-    "logits": _Kind(".Linear", path="lm_head", weighted=True),
+    "logits": _Kind((".Linear", ".Conv"), path="lm_head", weighted=True),
 }
 #: the module that bounds what a head says (`runtime.models.wrapper`): its calls belong to the head's island
 _BOUND = "LogitBound"
@@ -70,7 +71,8 @@ _BOUND = "LogitBound"
 @dataclass(frozen=True)
 class Planned:
     """One function before tracing: its module, example inputs and the names of its outputs; of one for several lengths
-    all of them, of which `length` is the longest."""
+    all of them, of which `length` is the longest. `fed` are the inputs of the module where they are others than a host
+    calls the function by."""
 
     name: str
     kind: Literal["prefill", "decode"]
@@ -79,6 +81,7 @@ class Planned:
     inputs: dict[str, Tensor]
     outputs: tuple[str, ...]
     lengths: tuple[int, ...] = ()
+    fed: dict[str, Tensor] | None = None
 
     @property
     def flexible(self) -> bool:
@@ -92,9 +95,13 @@ def planned(
     mask_value: float,
     strategy: Strategy = "multifunction",
     chunk: Chunk | None = None,
+    profile: Profile = "gpu",
 ) -> Iterator[Planned]:
     """Every function of a model, or of one chunk of it: one prefill per length (shortest first) or, enumerated, one for
     all of them, then decode. Weights are shared."""
+    if profile == "ane":
+        yield from _authored(model, lengths, context, mask_value)
+        return
     sizes = heads_of(model)
     if strategy == "enumerated":
         longest = max(lengths)
@@ -127,6 +134,24 @@ def planned(
     yield Planned("decode", "decode", 1, decode, inputs, (out, "new_key", "new_value"))
 
 
+def _authored(model: PreTrainedModel, lengths: list[int], context: int, mask_value: float) -> Iterator[Planned]:
+    """Every function of a model, written for the Neural Engine."""
+    sizes, made = heads_of(model), bc1s.authored(model, mask_value)
+    for length in sorted(lengths):
+        inputs = {"input_ids": torch.zeros(1, length, dtype=torch.int32), "attention_mask": torch.ones(1, length)}
+        name, given = f"prefill_{length}", ("logits", "keys", "values")
+        yield Planned(name, "prefill", length, bc1s.Prefill(model), inputs, given, fed=bc1s.fed(made, inputs))
+    cache = torch.zeros(sizes["layers"], sizes["heads"], context, sizes["head_dim"])
+    inputs = {
+        "input_ids": torch.zeros(1, 1, dtype=torch.int32),
+        "position": torch.zeros(1, dtype=torch.int32),
+        "key_cache": cache,
+        "value_cache": cache.clone(),
+    }
+    outputs = ("logits", "new_key", "new_value")
+    yield Planned("decode", "decode", 1, bc1s.Decode(model), inputs, outputs, fed=bc1s.fed(made, inputs))
+
+
 def _fed(model: PreTrainedModel, length: int, chunk: Chunk | None) -> dict[str, Tensor]:
     """What comes first into a function: ids, or the residual stream."""
     if chunk is not None and chunk.enters:
@@ -145,7 +170,7 @@ def traced(plan: Planned) -> ExportedProgram:
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.export.export(
             plan.module,
-            tuple(plan.inputs.values()),
+            tuple((plan.fed or plan.inputs).values()),
             dynamic_shapes=({1: Dim("length", min=2, max=plan.length)},) if plan.flexible else None,
             # what a shape is compared with must hold while it runs; none of it decides what is computed
             prefer_deferred_runtime_asserts_over_guards=plan.flexible,
@@ -256,7 +281,7 @@ def island_nodes(program: ExportedProgram) -> dict[str, dict[str, list[str]]]:
 def _described(plan: Planned, program: ExportedProgram, canonical: Mapping[str, str]) -> contracts.Function:
     names = program.graph_signature.user_outputs
     values = {node.name: node.meta["val"] for node in program.graph.nodes if "val" in node.meta}
-    inputs = zip(plan.inputs, (values[name] for name in program.graph_signature.user_inputs), strict=True)
+    inputs = zip(plan.fed or plan.inputs, (values[name] for name in program.graph_signature.user_inputs), strict=True)
     outputs = zip(plan.outputs, (values[name] for name in names), strict=True)
     return contracts.Function(
         kind=plan.kind,
@@ -293,7 +318,23 @@ def _of_each(
         )
         mask = contracts.Value(name="attention_mask", shape=[1, length], dtype="float32")
         found[f"prefill_{length}"] = physical.model_copy(update={"inputs": [*piece.inputs, mask], "pieces": [piece]})
-    return found or {plan.name: _described(plan, program, canonical)}
+    return found or {plan.name: _whole(plan, _described(plan, program, canonical), layers)}
+
+
+def _whole(plan: Planned, physical: contracts.Function, layers: int) -> contracts.Function:
+    """What a host calls, and the function that runs it where that one is fed otherwise."""
+    if plan.fed is None:
+        return physical
+    piece = contracts.Piece(
+        function=plan.name,
+        layers=(0, layers),
+        inputs=physical.inputs,
+        outputs=physical.outputs,
+        parameters=physical.parameters,
+        modules=physical.modules,
+    )
+    called = [_value(name, value, plan.length) for name, value in plan.inputs.items()]
+    return physical.model_copy(update={"inputs": called, "pieces": [piece]})
 
 
 def _contract(
@@ -329,6 +370,7 @@ def _contract(
             for name, aliases in aliases_of(model).items()
         ],
         lint=contracts.Lint(violations=violations),
+        authoring=bc1s.authored(model, params.mask_value) if params.profile == "ane" else None,
     )
 
 
@@ -366,6 +408,12 @@ def programs(
             place="export.chunks",
             action="write `strategy: multifunction`, or remove the chunks",
         )
+    if params.profile == "ane" and (params.chunks > 1 or params.strategy == "enumerated"):
+        raise Refusal(
+            "the profile `ane` has one package, and a function for each length",
+            place="export.chunks" if params.chunks > 1 else "export.strategy",
+            action="remove it, or write `profile: gpu`",
+        )
     canonical = {alias: name for name, others in aliases_of(model).items() for alias in (name, *others)}
     layers = heads_of(model)["layers"]
     functions: dict[str, contracts.Function] = {}
@@ -375,9 +423,8 @@ def programs(
     parts: dict[str, list[chunking.Part]] = defaultdict(list)
     for chunk in chunks:
         package = "" if chunk is None else chunk.package
-        for plan in planned(
-            model, params.prefill, params.decode_context, params.mask_value, params.strategy, chunk=chunk
-        ):
+        asked = params.prefill, params.decode_context, params.mask_value, params.strategy
+        for plan in planned(model, *asked, chunk, params.profile):
             file = archives.file_of(package, plan.name)
             told(begun := begun + 1, file)
             program = traced(plan)

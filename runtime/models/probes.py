@@ -18,8 +18,9 @@ from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
+from runtime.contract.authoring import Profile
 from runtime.contract.targets import Strategy
-from runtime.models import build, threads
+from runtime.models import bc1s, build, threads
 from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
 from runtime.models.enumerated import EnumeratedPrefill
@@ -61,10 +62,14 @@ def checkpoint_forward(model: PreTrainedModel, pad: int) -> Forward:
 
 
 def function_forward(
-    model: PreTrainedModel, pad: int, lengths: Sequence[int], strategy: Strategy = "multifunction"
+    model: PreTrainedModel,
+    pad: int,
+    lengths: Sequence[int],
+    strategy: Strategy = "multifunction",
+    profile: Profile = "gpu",
 ) -> Forward:
     """The prefill functions before export; a length without a function of its own runs in the next longer one."""
-    called = _several(model, lengths) if strategy == "enumerated" else _each(model, lengths)
+    called = _several(model, lengths) if strategy == "enumerated" else _each(model, lengths, profile)
 
     def forward(ids: Sequence[int], length: int) -> Tensor:
         bucket = min(size for size in lengths if size >= length)
@@ -75,9 +80,9 @@ def function_forward(
     return forward
 
 
-def _each(model: PreTrainedModel, lengths: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
+def _each(model: PreTrainedModel, lengths: Sequence[int], profile: Profile) -> Callable[[Tensor, int], Tensor]:
     """(ids_1T, how many are real) → logits_1TV, by one module per length."""
-    made = {length: Prefill(model, length).to(model.device) for length in sorted(lengths)}
+    made = {length: _prefill(model, length, profile) for length in sorted(lengths)}
 
     def called(padded: Tensor, real: int) -> Tensor:
         length = padded.shape[1]
@@ -92,6 +97,25 @@ def _several(model: PreTrainedModel, lengths: Sequence[int]) -> Callable[[Tensor
     """The same by one module for all of them."""
     made = EnumeratedPrefill(model, max(lengths)).to(model.device)
     return lambda padded, _real: made(padded)[0]
+
+
+def _prefill(model: PreTrainedModel, length: int, profile: Profile) -> Callable[[Tensor, Tensor], Any]:
+    if profile == "gpu":
+        return Prefill(model, length).to(model.device)
+    function, authored = bc1s.Prefill(model).to(model.device), bc1s.authored(model)
+    return lambda ids, mask: bc1s.called(function, authored, {"input_ids": ids, "attention_mask": mask})
+
+
+def _decode(model: PreTrainedModel, context: int, profile: Profile) -> Callable[[Tensor, Tensor, Tensor, Tensor], Any]:
+    if profile == "gpu":
+        return Decode(model, context).to(model.device)
+    function, authored = bc1s.Decode(model).to(model.device), bc1s.authored(model)
+
+    def decode(ids: Tensor, position: Tensor, keys: Tensor, values: Tensor) -> Any:
+        by = {"input_ids": ids, "position": position, "key_cache": keys, "value_cache": values}
+        return bc1s.called(function, authored, by)
+
+    return decode
 
 
 def causality(forward: Forward, ids: Sequence[int], vocabulary: int, base_RV: Tensor) -> float:
@@ -136,10 +160,10 @@ def checkpoint_decode(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
     return torch.stack(rows)
 
 
-def function_decode(model: PreTrainedModel, ids: Sequence[int], context: int) -> Tensor:
+def function_decode(model: PreTrainedModel, ids: Sequence[int], context: int, profile: Profile = "gpu") -> Tensor:
     """logits_RV of the decode function fed one token at a time; this host writes the cache."""
     sizes, rows = heads_of(model), []
-    decode, device = Decode(model, context).to(model.device), model.device
+    decode, device = _decode(model, context, profile), model.device
     # garbage in unwritten slots: they are masked, so it must not matter
     keys = torch.full((sizes["layers"], sizes["heads"], context, sizes["head_dim"]), 3.0, device=device)
     values = keys.clone()
@@ -165,8 +189,9 @@ def _forwards(
     if subject == "checkpoint":
         first, second = checkpoint_forward(model, pad), checkpoint_forward(model, other)
         return first, second, lambda ids: checkpoint_decode(model, ids)
-    first, second = (function_forward(model, token, params.lengths, params.strategy) for token in (pad, other))
-    return first, second, lambda ids: function_decode(model, ids, params.decode_context)
+    asked = params.lengths, params.strategy, params.profile
+    first, second = (function_forward(model, token, *asked) for token in (pad, other))
+    return first, second, lambda ids: function_decode(model, ids, params.decode_context, params.profile)
 
 
 def _measure(

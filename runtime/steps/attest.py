@@ -35,6 +35,7 @@ STEP = Step(
         "runtime.contract.delivery",
         "runtime.contract.ondevice",
         "runtime.contract.program",
+        "runtime.contract.authoring",
         "runtime.contract.targets",
         "runtime.contract.report",
         "runtime.contract.statistics",

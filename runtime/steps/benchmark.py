@@ -67,6 +67,7 @@ STEP = Step(
         "runtime.contract.footprint",
         "runtime.contract.pairs",
         "runtime.contract.program",
+        "runtime.contract.authoring",
         "runtime.contract.targets",
         "runtime.contract.rows",
         "runtime.contract.spool",

@@ -76,6 +76,7 @@ STEP = Step(
         "runtime.contract.rotation",
         "runtime.contract.windows",
         "runtime.contract.program",
+        "runtime.contract.authoring",
         "runtime.contract.recipe",
         "runtime.contract.report",
         "runtime.contract.targets",

@@ -53,6 +53,7 @@ STEP = Step(
         "runtime.models.threads",
         "runtime.contract.program",
         "runtime.contract.chunks",
+        "runtime.contract.authoring",
         "runtime.contract.targets",
         "runtime.contract.recipe",
         "runtime.contract.report",

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
+from runtime.contract.authoring import Profile
 from runtime.contract.chunks import MOST
 from runtime.contract.placing import Device, Tolerance, promise
 from runtime.contract.targets import Strategy
@@ -27,6 +28,8 @@ class ExportParams(Params):
     decode_steps: int = Field(default=4, ge=1)
     #: packages that the layers are split over (`runtime.contract.chunks`)
     chunks: int = Field(default=1, ge=1, le=MOST, exclude_if=lambda count: count == 1)
+    #: the unit that the functions are written for
+    profile: Profile = Field(default="gpu", exclude_if=lambda profile: profile == "gpu")
     threads: int = Field(default=2, ge=1)
     device: Device = "cpu"
 
@@ -66,6 +69,8 @@ STEP = Step(
         "runtime.models.chunking",
         "runtime.contract.chunks",
         "runtime.contract.recipe",
+        "runtime.models.bc1s",
+        "runtime.mil.fed",
         "runtime.models.fxlint",
         "runtime.models.handlers",
         "runtime.models.goldens",
@@ -83,6 +88,7 @@ STEP = Step(
         "runtime.contract.scenario",
         "runtime.contract.pairs",
         "runtime.contract.program",
+        "runtime.contract.authoring",
         "runtime.contract.targets",
         "runtime.contract.report",
         "runtime.contract.vocabulary",

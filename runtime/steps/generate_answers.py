@@ -73,6 +73,7 @@ STEP = Step(
         "runtime.contract.windows",
         "runtime.contract.conversation",
         "runtime.contract.program",
+        "runtime.contract.authoring",
         "runtime.contract.targets",
         "runtime.contract.templates",
         "runtime.contract.vocabulary",

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
+from runtime.contract.authoring import Profile
 from runtime.contract.placing import Device, Tolerance, promise
 from runtime.contract.targets import Strategy
 
@@ -20,6 +21,8 @@ class ProbeParams(Params):
     strategy: Strategy = Field(default="multifunction", exclude_if=lambda kept: kept == "multifunction")
     #: largest difference of logits that counts as equal, relative to the largest logit where that is above 1
     tolerance: float = Field(default=1e-4, gt=0)
+    #: the unit that the functions are written for
+    profile: Profile = Field(default="gpu", exclude_if=lambda profile: profile == "gpu")
     threads: int = Field(default=2, ge=1)
     device: Device = "cpu"
 
@@ -57,6 +60,9 @@ STEP = Step(
         "runtime.models.chunking",
         "runtime.contract.chunks",
         "runtime.contract.recipe",
+        "runtime.models.bc1s",
+        "runtime.mil.fed",
+        "runtime.contract.authoring",
         "runtime.contract.program",
         "runtime.contract.targets",
         "runtime.models.tokenizer",

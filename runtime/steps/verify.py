@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.authoring import Profile
 from runtime.contract.chunks import MOST
 from runtime.contract.recipe import Recipe
 from runtime.contract.targets import ComputeUnits, Deployment, Strategy
@@ -25,6 +26,8 @@ class VerifyParams(Params):
     compute_units: ComputeUnits = Field(default="all", exclude_if=lambda units: units == "all")
     #: packages that the layers are split over
     chunks: int = Field(default=1, ge=1, le=MOST, exclude_if=lambda count: count == 1)
+    #: the unit that the functions are written for
+    profile: Profile = Field(default="gpu", exclude_if=lambda profile: profile == "gpu")
     #: whether stored forms that calibration chose are taken
     calibrated: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
     #: what the golden vectors must cover: prompts of each function, cached steps of each decode
@@ -61,6 +64,7 @@ STEP = Step(
         "runtime.mil",
         "runtime.contract.program",
         "runtime.contract.chunks",
+        "runtime.contract.authoring",
         "runtime.contract.recipe",
         "runtime.contract.report",
         "runtime.contract.targets",

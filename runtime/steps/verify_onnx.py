@@ -43,6 +43,7 @@ STEP = Step(
         "runtime.mil",
         "runtime.steps.verify",
         "runtime.contract.program",
+        "runtime.contract.authoring",
         "runtime.contract.targets",
         "runtime.contract.recipe",
         "runtime.contract.report",

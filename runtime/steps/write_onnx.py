@@ -24,6 +24,12 @@ STEP = Step(
     gives={"onnx": Port(kind="onnx")},
     backend="onnx",
     run=run,
-    code=("runtime.models.onnx_files", "runtime.mil.archives", "runtime.contract.program", "runtime.contract.targets"),
+    code=(
+        "runtime.models.onnx_files",
+        "runtime.mil.archives",
+        "runtime.contract.program",
+        "runtime.contract.authoring",
+        "runtime.contract.targets",
+    ),
     lighter="take a smaller student, or fewer and shorter shapes.prefill",
 )

@@ -177,6 +177,7 @@ def _identity(name: speed.Name, folder: Path) -> str:
             "functions": {name: [one.kind, one.length] for name, one in contract.functions.items()},
             "cache": contract.kv_cache.model_dump(),
             "tensors": [[one.name, one.shape] for one in contract.tensors],
+            **({"profile": contract.authoring.profile} if contract.authoring else {}),
             "recipe": ""
             if made is None or speed.RUNNERS[name].variant == "fp16"
             else [made.recipe_sha256, made.islands, made.deployment],

@@ -151,10 +151,14 @@ def test_weights_in_blocks_and_too_many_of_them(monkeypatch):
 
     class Weight:
         granularity, block, dtype, op_type, name, bytes = "per_block", (1, 32), "int4", "constexpr", "w", 10**9 + 1
+        shape = (64, 64)
 
     monkeypatch.setattr(Package, "weights", lambda *_: [Weight])
     assert found(SOUND) == {"blocks", "size"}
-    Weight.granularity, Weight.bytes = "per_channel", 10**9
+    # a palette for groups of whole rows
+    Weight.block, Weight.bytes = (16, 64), 10**9
+    assert found(SOUND) == set()
+    Weight.granularity = "per_channel"
     assert found(SOUND) == set()
 
 
@@ -196,6 +200,33 @@ def test_another_base_than_two_is_right(base, power):
 )
 def test_a_square_is_one_however_it_is_written(square):
     assert found(square) == {"square"}
+
+
+def scaled_norm(magnitude: str = "abs", whole: str = "x", divisor: str = "m", how: str = "real_div"):
+    """The square of x / max(max|x|, 0.001), or of what only looks like it."""
+    narrow = (1, 1, 64)
+    return program(
+        op(magnitude, value("size"), x="x"),
+        op("reduce_max", value("largest", shape=narrow), x="size", axes=[1], keep_dims=True),
+        op("maximum", value("m", shape=narrow), x="largest", y=np.float16(1e-3)),
+        op("add", value("other"), x="x", y="x"),
+        op(how, value("scaled"), x=whole, y=divisor),
+        op("mul", value("squares"), x="scaled", y="scaled"),
+        MEAN,
+        LAST,
+    )
+
+
+@pytest.mark.parametrize("divisor", ["m", "largest"])
+def test_what_was_divided_by_its_largest_magnitude_is_squared_safely(divisor):
+    assert "square" not in found(scaled_norm(divisor=divisor))
+
+
+@pytest.mark.parametrize(
+    "change", [{"magnitude": "relu"}, {"whole": "other"}, {"divisor": "size"}, {"divisor": "other"}, {"how": "mul"}]
+)
+def test_what_only_looks_scaled_is_found(change):
+    assert "square" in found(scaled_norm(**change))
 
 
 def test_enumerated_shapes_are_compiled_one_by_one_and_cost_what_was_seen():

@@ -1,0 +1,128 @@
+"""The functions of the profile `ane` are the checkpoint's, whichever family, and their norms never overflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from runtime.contract import Refusal
+from runtime.models import bc1s, build, goldens
+from tests.tensor.export import world
+
+LENGTH, CONTEXT = 32, 48
+#: family → what its tiny student has that others have not
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "llama-mqa": {"num_key_value_heads": 1, "tie_word_embeddings": False},
+    "llama-scaled": {"rope_scaling": world.ROTATIONS["llama3"]},
+    "mistral": {"sliding_window": 6},
+    "qwen2": {},
+    "qwen3": {"head_dim": 48},
+    "phi3": {"sliding_window": 5},
+    "phi3-longrope": {"rope_scaling": world.ROTATIONS["longrope"]},
+    "gemma": {"head_dim": 48},
+    "gemma2": {"sliding_window": 6, "sliding_window_pattern": 2, "final_logit_softcapping": 30.0},
+    "gemma3_text": {"sliding_window": 6, **world.MIXED},
+}
+
+
+def model_of(kind: str, tmp: Any, **changes: Any) -> Any:
+    family = kind.partition("-")[0]
+    shape = world.architecture(family, **{**FAMILIES[kind], **changes})
+    return build.load(world.checkpoint(tmp, shape, {"pad": 0, "bos": 1, "eos": 2}))
+
+
+def prefilled(model: Any, ids: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    function, made = bc1s.Prefill(model), bc1s.authored(model)
+    free = LENGTH - len(ids)
+    by = {
+        "input_ids": torch.tensor([[*ids, *[7] * free]], dtype=torch.int32),
+        "attention_mask": torch.tensor([[1.0] * len(ids) + [0.0] * free]),
+    }
+    with torch.no_grad():
+        logits, keys, values = bc1s.called(function, made, by)
+    real = len(ids)
+    return logits[:, :real], keys[:, :, :real], values[:, :, :real]
+
+
+def apart(first: Tensor, second: Tensor) -> float:
+    return float((first - second).detach().abs().max() / second.detach().abs().max())
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_prefill_is_the_checkpoints(kind: str, tmp_path: Any) -> None:
+    model = model_of(kind, tmp_path)
+    ids = np.random.default_rng(1).integers(3, 512, 21).tolist()
+    for found, wanted in zip(prefilled(model, ids), goldens.reference(model, ids), strict=True):
+        assert apart(found, wanted) < 1e-5
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_decode_is_the_checkpoints(kind: str, tmp_path: Any) -> None:
+    """Token by token from nothing, with garbage in the slots that nobody wrote."""
+    model = model_of(kind, tmp_path)
+    ids = np.random.default_rng(2).integers(3, 512, 15).tolist()
+    function, made = bc1s.Decode(model), bc1s.authored(model)
+    wanted, all_keys, all_values = goldens.reference(model, ids)
+    layers, heads, _, width = all_keys.shape
+    keys = torch.full((layers, heads, CONTEXT, width), 3.0)
+    values = keys.clone()
+    rows = []
+    with torch.no_grad():
+        for position, token in enumerate(ids):
+            by = {
+                "input_ids": torch.tensor([[token]], dtype=torch.int32),
+                "position": torch.tensor([position], dtype=torch.int32),
+                "key_cache": keys,
+                "value_cache": values,
+            }
+            logits, key, value = bc1s.called(function, made, by)
+            keys[:, :, position : position + 1], values[:, :, position : position + 1] = key, value
+            rows.append(logits[0, 0])
+    assert apart(torch.stack(rows), wanted[0]) < 1e-5
+    assert apart(keys[:, :, : len(ids)], all_keys) < 1e-5
+    assert apart(values[:, :, : len(ids)], all_values) < 1e-5
+
+
+def test_no_weight_is_copied(tmp_path: Any) -> None:
+    model = model_of("llama", tmp_path)
+    function = bc1s.Prefill(model)
+    lies = {one.data_ptr(): name for name, one in model.named_parameters()}
+    found = {name.removeprefix("model."): one for name, one in function.named_parameters(remove_duplicate=False)}
+    assert {name for name in found if "lm_head" not in name} == {name for name, _ in model.named_parameters()}
+    assert all(lies[one.data_ptr()] in (name, "model.embed_tokens.weight") for name, one in found.items())
+
+
+class Plain(nn.Module):
+    eps = 1e-5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(0.5, 1.5, 64))
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 1.0, 300.0, 2000.0, 6e4])
+def test_a_norm_holds_in_float16_at_every_size(size: float) -> None:
+    norm = bc1s.RMSNorm(Plain(), 3, offset=False)
+    hidden = torch.randn(1, 64, 1, 5, generator=torch.Generator().manual_seed(1)).clamp(-1, 1) * size
+    wanted = hidden.double() * torch.rsqrt(hidden.double().pow(2).mean(1, keepdim=True) + 1e-5)
+    wanted = wanted * norm.weight.double()
+    with torch.no_grad():
+        assert apart(norm(hidden).double(), wanted) < 1e-6
+        half = norm.half()(hidden.half())
+    assert apart(half.double(), wanted) < (5e-2 if size < 1e-5 else 3e-3)
+
+
+def test_zeros_stay_zeros() -> None:
+    with torch.no_grad():
+        assert not bc1s.RMSNorm(Plain(), 3, offset=False).half()(torch.zeros(1, 64, 1, 2).half()).any()
+
+
+def test_a_family_that_cannot_be_expressed_is_refused_by_name(tmp_path: Any) -> None:
+    model = build.load(world.checkpoint(tmp_path, world.architecture("phi"), {"pad": 0, "bos": 1, "eos": 2}))
+    with pytest.raises(Refusal, match="does not express model type `phi`: its attention and MLP stand side by side"):
+        bc1s.Prefill(model)
