@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _BESIDE = {
     "KC1024": {"KC1019"},
     # an enumerated package is warned of what was reported of such packages
-    **{code: {"KC4813"} for code in ("KC4888", "KC4931", "KC4932", "KC4933")},
+    **{code: {"KC4813"} for code in ("KC4888", "KC4931", "KC4932", "KC4933", "KC4944")},
 }
 
 
