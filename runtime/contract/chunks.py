@@ -2,9 +2,10 @@
 
 A chunk is a package of its own: some consecutive layers, the first with the embedding before them, the last with the
 final norm and the head behind them. Between two chunks the residual stream leaves the one as `hidden_states_<number>`,
-its own, and enters the other under the same name. The split is the one whose largest chunk is smallest, so that an
-embedding or a head that is larger than some layers together stands alone; of such splits the most even one. A tied
-embedding is stored by the first chunk and by the last one, and counted twice.
+its own, and enters the other under the same name, in float16, or float32 where it is an island of precision. The split
+is the one whose largest chunk is smallest, so that an embedding or a head that is larger than some layers together
+stands alone; of such splits the most even one. A tied embedding is stored by the first chunk and by the last one, and
+counted twice.
 """
 
 from __future__ import annotations

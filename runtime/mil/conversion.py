@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from runtime import digest
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.contract.chunks import HIDDEN
 from runtime.contract.recipe import SIZED, Weights
 from runtime.mil.errata import Done
 from runtime.steps.convert import ConvertParams
+
+Declared = TypeVar("Declared", contracts.Function, contracts.Piece)
 
 
 @dataclass
@@ -28,18 +31,26 @@ class Made:
         return Made(self.sizes + other.sizes, self.operations + other.operations, self.done + other.done)
 
 
+def typed(one: Declared, islands: Sequence[str]) -> Declared:
+    """A function or a piece with the types that a package has for it: every float input and output is float16, but for
+    a residual stream that is an island, which goes from chunk to chunk as it is."""
+
+    def narrowed(value: contracts.Value) -> contracts.Value:
+        wide = value.name.startswith(HIDDEN) and "residual" in islands
+        return value if value.dtype != "float32" or wide else value.model_copy(update={"dtype": "float16"})
+
+    sides = {"inputs": list(map(narrowed, one.inputs)), "outputs": list(map(narrowed, one.outputs))}
+    return one.model_copy(update=sides)
+
+
 def packaged(contract: contracts.Contract, params: ConvertParams, toolchain: dict[str, str]) -> contracts.Contract:
-    """The program's contract with the types the package has: every float input and output is float16; and with the
-    cache where the package has it."""
+    """The program's contract with the types the package has (`typed`), and with the cache where the package has it."""
 
-    def narrowed(values: list[contracts.Value]) -> list[contracts.Value]:
-        return [v.model_copy(update={"dtype": "float16"}) if v.dtype == "float32" else v for v in values]
-
-    def typed(one: Any) -> Any:
-        return one.model_copy(update={"inputs": narrowed(one.inputs), "outputs": narrowed(one.outputs)})
+    def typed_as_asked(one: Any) -> Any:
+        return typed(one, params.islands)
 
     functions = {
-        name: typed(f).model_copy(update={"pieces": f.pieces and [typed(piece) for piece in f.pieces]})
+        name: typed_as_asked(f).model_copy(update={"pieces": f.pieces and list(map(typed_as_asked, f.pieces))})
         for name, f in contract.functions.items()
     }
     made = contracts.Packaged(

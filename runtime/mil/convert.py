@@ -144,21 +144,23 @@ def converted(
     program: ExportedProgram,
     function: contracts.Function,
     deployment: Deployment = "iOS18",
+    islands: Sequence[str] = (),
 ) -> Any:
     """One function as a MIL program in memory, rewritten and fused but still float32 inside.
 
-    Its inputs and outputs are float16 already; an input of several shapes has them enumerated. Call inside `quiet()`.
+    Its inputs and outputs have the types of the package already; an input of several shapes has them enumerated. Call
+    inside `quiet()`.
     Raises Refusal (KR0140) for a graph that coremltools does not convert.
     """
     import coremltools as ct
     from coremltools.converters.mil.mil import Builder
 
-    dtypes = {"int32": np.int32, "float32": np.float16, "float16": np.float16}
+    dtypes = {"int32": np.int32, "float32": np.float32, "float16": np.float16}
+    made = conversion.typed(function, islands)
     inputs = [
-        ct.TensorType(name=v.name, shape=_declared(v.shapes or [v.shape]), dtype=dtypes[v.dtype])
-        for v in function.inputs
+        ct.TensorType(name=v.name, shape=_declared(v.shapes or [v.shape]), dtype=dtypes[v.dtype]) for v in made.inputs
     ]
-    outputs = [ct.TensorType(name=v.name, dtype=dtypes[v.dtype]) for v in function.outputs]
+    outputs = [ct.TensorType(name=v.name, dtype=dtypes[v.dtype]) for v in made.outputs]
     # numbers of names go on in a process, and coremltools forgets them after a conversion that ended well alone
     Builder.name_count.clear()
     with _toolchain(f"the {function.kind} of {function.length}"):
@@ -444,7 +446,7 @@ class _Making:
             self._tell(file)
             with quiet():
                 exported = archives.load(self._program / f"{file}.pt2")
-                programs[name] = converted(exported, function, self._params.deployment)
+                programs[name] = converted(exported, function, self._params.deployment, self._params.islands)
                 if self._params.cache == "state" and part.kv_cache.layers:
                     stateful.keep(programs[name], function, part.kv_cache)
             weights = weights or weights_of(exported)

@@ -64,8 +64,8 @@ def seam(piece: contracts.Piece) -> str:
 class Watched:
     """One function of a package, run by the interpreter; `seen` holds, of each run, what its blocks gave."""
 
-    def __init__(self, package: Package, piece: contracts.Piece, mode: Mode) -> None:
-        self._interpreter = Interpreter(package, piece.function, mode, check=False)
+    def __init__(self, package: Package, piece: contracts.Piece, mode: Mode, *, streamed: bool | None = None) -> None:
+        self._interpreter = Interpreter(package, piece.function, mode, check=False, streamed=streamed)
         types = self._interpreter.function.types
         shapes = {value.name: value.shape for value in self._interpreter.function.outputs}
         #: whether its outputs are those of the contract
@@ -97,7 +97,10 @@ class Form:
     def __init__(self, opened: pieces.Opened, contract: contracts.Contract, mode: Mode) -> None:
         self.packages, self.contract, self.mode = opened, contract, mode
         #: function → what runs its pieces
-        self.functions = pieces.runs(contract, lambda piece: Watched(opened[piece.package], piece, mode))
+        streamed = pieces.streams(opened)
+        self.functions = pieces.runs(
+            contract, lambda piece: Watched(opened[piece.package], piece, mode, streamed=streamed)
+        )
         self._host = Host(pieces.functions(contract, self.functions), contract)
 
     def given(self, name: str, case: Mapping[str, Any], goldens: Tensors) -> Seen | None:

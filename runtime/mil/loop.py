@@ -13,7 +13,7 @@ from runtime.contract import Refusal
 from runtime.contract import program as contracts
 from runtime.mil import pieces
 from runtime.mil.findings import Findings
-from runtime.mil.interpreter import Interpreter, Result
+from runtime.mil.interpreter import Result
 from runtime.mil.kept import Array, Contract, Kept, Runs
 from runtime.mil.numerics import Mode
 from runtime.mil.program import Function
@@ -82,7 +82,7 @@ class Loop(Host):
 
     def __init__(self, opened: pieces.Opened, contract: contracts.Contract, mode: Mode) -> None:
         #: function → what interprets its pieces
-        self.pieces = pieces.runs(contract, lambda piece: Interpreter(opened[piece.package], piece.function, mode))
+        self.pieces = pieces.interpreters(opened, contract, mode, check=True)
         super().__init__(pieces.functions(contract, self.pieces), contract)
 
     def programs(self, name: str) -> dict[str, Function]:

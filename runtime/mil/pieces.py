@@ -17,6 +17,7 @@ import numpy as np
 from runtime.contract import BrokenEvidence
 from runtime.contract import program as contracts
 from runtime.contract.program import WRITTEN, Called, Piece
+from runtime.mil import held
 from runtime.mil import package as packages
 from runtime.mil.description import shape_text
 from runtime.mil.fed import fed
@@ -50,13 +51,13 @@ def _misfit(package: Package, piece: Piece) -> str:
     function = package.functions.get(piece.function)
     if function is None:
         return f"it has no function {piece.function}"
-    for side, declared, held in (
+    for side, declared, present in (
         ("take", piece.inputs, function.inputs),
         ("keep", piece.states or (), function.states),
         ("give", piece.outputs, function.outputs),
     ):
         due = {value.name: tuple(value.shape) for value in declared}
-        there = {value.name: tuple(value.shape) for value in held}
+        there = {value.name: tuple(value.shape) for value in present}
         for name in sorted(due.keys() | there.keys()):
             if name not in due:
                 return f"it {side}s {name} {shape_text(there[name])}"
@@ -72,8 +73,28 @@ def _fits(shape: Sequence[int | None], due: Sequence[int]) -> bool:
 
 def interpreted(found: Opened, contract: Called, mode: Mode = "fp16_round", *, check: bool) -> dict[str, Runs]:
     """The functions of a contract in the interpreter. Raises what `Interpreter` raises."""
-    made = runs(contract, lambda piece: Interpreter(found[piece.package], piece.function, mode, check=check))
-    return functions(contract, made)
+    return functions(contract, interpreters(found, contract, mode, check=check))
+
+
+def interpreters(
+    found: Opened, contract: Called, mode: Mode = "fp16_round", *, check: bool
+) -> dict[str, list[Interpreter]]:
+    """Function → what interprets each of its pieces. Where the packages would not fit in memory together none of them
+    keeps its large constants. Raises what `Interpreter` raises."""
+    streamed = streams(found)
+    return runs(
+        contract,
+        lambda piece: Interpreter(found[piece.package], piece.function, mode, check=check, streamed=streamed),
+    )
+
+
+def streams(found: Opened) -> bool | None:
+    """`streamed` of an interpreter of one of these packages: whether the constants of all of them are too much for the
+    memory together, and else as each one asks for itself. The functions of a package share theirs."""
+    if len(found) == 1:
+        return None
+    size = sum(max(map(held.bytes_of, package.functions.values())) for package in found.values())
+    return True if held.is_too_much(size) else None
 
 
 def runs(contract: Called, run: Callable[[Piece], Made]) -> dict[str, list[Made]]:

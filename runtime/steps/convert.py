@@ -71,6 +71,7 @@ STEP = Step(
         "runtime.mil.quiet",
         "runtime.mil.stored",
         "runtime.mil.lazy",
+        "runtime.contract.chunks",
         "runtime.contract.errata",
         "runtime.contract.families",
         "runtime.contract.rotation",

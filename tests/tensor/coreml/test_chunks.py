@@ -15,8 +15,9 @@ from safetensors.numpy import load_file, save_file
 from runtime import digest
 from runtime.contract import BrokenEvidence, Refusal
 from runtime.contract import program as contracts
+from runtime.contract.chunks import HIDDEN
 from runtime.contract.recipe import Recipe
-from runtime.mil import pieces
+from runtime.mil import held, pieces
 from runtime.mil.golden import goldens_of
 from runtime.mil.kept import Kept
 from runtime.mil.lazy import LazyTensors
@@ -124,6 +125,22 @@ def test_golden_vectors_hold_through_the_chunks(converted: Converted, chunked: P
     assert np.abs(found["logits"][0, :real] - wanted).max() < 0.005 * np.abs(wanted).max()
 
 
+def test_chunks_that_do_not_fit_in_memory_together_keep_no_large_constant(
+    chunked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them would."""
+    contract, found = opened(chunked, "fp16")
+    single = max(held.bytes_of(one.functions["decode"]) for one in found.values())
+    assert pieces.streams(found) is None
+    monkeypatch.setattr(held, "is_too_much", lambda size: size > single)
+    made = pieces.interpreters(found, contract, check=False)
+    assert all(one.streamed for of_one in made.values() for one in of_one)
+    streamed = Host(pieces.functions(contract, made), contract).decode(PREFIX, 1, [7])
+    wanted = host(chunked, "fp16").decode(PREFIX, 1, [7])
+    np.testing.assert_array_equal(np.stack(streamed.logits), np.stack(wanted.logits))
+    assert pieces.streams({"": found["chunk_1"]}) is None, "one package decides for itself"
+
+
 # what they hold
 
 
@@ -154,6 +171,19 @@ def test_islands_are_read_back_from_the_chunks_that_have_them(converted: Convert
     root = split(converted.takes["checkpoint"], of, tmp_path / "every", 3, islands=EVERY).root
     found = sections(root, converted.takes["checkpoint"], islands=EVERY)
     assert {name: part["violations"]["value"] for name, part in found.items()} == dict.fromkeys(found, 0)
+    # a residual stream that is an island goes on as it is
+    handed = [
+        value.dtype
+        for function in contracts.load(root / "package").functions.values()
+        for piece in function.pieces or ()
+        for value in (*piece.inputs, *piece.outputs)
+        if value.name.startswith(HIDDEN)
+    ]
+    assert handed == ["float32"] * 2 * 2 * 2
+    params = CONVERT.model_copy(update={"islands": EVERY})
+    other = converted_again(converted.program, tmp_path / "other", params).root
+    mine, wanted = (host(one, "quantized").decode(PREFIX, 3, [7, 8, 9]) for one in (root, other))
+    np.testing.assert_array_equal(np.stack(mine.logits), np.stack(wanted.logits))
 
 
 # what can be wrong
