@@ -141,6 +141,9 @@ def _packages(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
         for one in contract.packages
     ]
     yield from _table(["package", "precision", "size"], rows)
+    if data["strategy"] == "enumerated":
+        lengths = " or ".join(str(length) for _, length in contract.prefills())
+        yield f"One function runs every prefill: it takes `input_ids` of {lengths} tokens (EnumeratedShapes) alone. "
     yield f"Parameters: {shown(data['parameters'])}. Quantized: {shown(data['quantized_parameters'])}. "
     forms = Counter(" ".join(_text(part) for part in _form(one)) for one in data["requested"])
     yield "Stored: " + ", ".join(f"{count} tensors as {form}" for form, count in sorted(forms.items())) + ". "

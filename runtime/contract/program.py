@@ -203,8 +203,12 @@ class Called(Protocol):
 def pieces(contract: Called, name: str) -> list[Piece]:
     """What runs a function: the pieces that the contract names, or the function of its own name."""
     function = contract.functions[name]
+    held: dict[str, Any] = {key: getattr(function, key, {}) for key in ("parameters", "modules")}
     if function.pieces is not None:
-        return list(function.pieces)
+        return [
+            piece.model_copy(update={key: getattr(piece, key) or of for key, of in held.items()})
+            for piece in function.pieces
+        ]
     return [
         Piece(
             function=name,
@@ -212,8 +216,7 @@ def pieces(contract: Called, name: str) -> list[Piece]:
             inputs=function.inputs,
             outputs=function.outputs,
             states=function.states,
-            parameters=getattr(function, "parameters", {}),
-            modules=getattr(function, "modules", {}),
+            **held,
         )
     ]
 
@@ -259,8 +262,8 @@ def _physical(runs: Sequence[tuple[Function, Piece]]) -> Function:
         inputs=_several([other.inputs for other in others]),
         outputs=_several([other.outputs for other in others]),
         states=piece.states,
-        parameters=piece.parameters or function.parameters,
-        modules=piece.modules or function.modules,
+        parameters=piece.parameters,
+        modules=piece.modules,
     )
 
 

@@ -20,7 +20,7 @@ from runtime.contract import program as programs
 from runtime.contract import report as facts
 from runtime.contract.delivery import Contract, Golden, Package
 from runtime.coreml.api import CoreML
-from runtime.coreml.plan import placed
+from runtime.coreml.plan import Part, placed
 from runtime.coreml.predict import NotPredicted, Predictor
 from runtime.mil import package as packages
 from runtime.mil import pieces
@@ -174,16 +174,22 @@ def _residency(
         return ondevice.no_residency(units, coreml.no_plans or f"nothing was loaded on {units}")
     there = packaged(contract, wanted.precision)
     saved = {part: packages.open(folder / one.path) for part, one in there.items()}
-    # what several functions share is one function of a package
-    loaded = {
-        (piece.package, piece.function): one
-        for name, made in ready.items()
-        for piece, one in zip(programs.pieces(contract, name), made, strict=True)
-    }
     try:
         found = [
-            placed(coreml, one.model.get_compiled_model_path(), saved[part].function(name), units)
-            for (part, name), one in loaded.items()
+            placed(
+                coreml,
+                name,
+                [
+                    Part(
+                        pieces.label(piece),
+                        one.model.get_compiled_model_path(),
+                        saved[piece.package].function(piece.function),
+                    )
+                    for piece, one in zip(programs.pieces(contract, name), made, strict=True)
+                ],
+                units,
+            )
+            for name, made in ready.items()
         ]
     except NotPredicted as reason:
         return ondevice.no_residency(units, str(reason))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from runtime.contract import ondevice
 from runtime.coreml.api import DEVICES, CoreML, Operation, Plan
@@ -14,20 +14,36 @@ from runtime.mil.program import Function, walk
 Placed = Mapping[str, tuple[str, str, float | None]]
 
 
-def placed(coreml: CoreML, compiled: str, function: Function, units: str) -> dict[str, Any]:
+class Part(NamedTuple):
+    """What runs a function, or some of its layers: where a package was compiled to, and its function as it is saved;
+    `name` tells it from the others."""
+
+    name: str
+    compiled: str
+    function: Function
+
+
+def placed(coreml: CoreML, name: str, parts: Sequence[Part], units: str) -> dict[str, Any]:
     """The part of one function in section `residency`; see `runtime.contract.ondevice.placed`. Every operation of the
-    saved package counts, also one that the plan leaves out. Raises NotPredicted where there is no plan."""
-    try:
-        found = _read(coreml.plans.load_from_path(compiled, compute_units=coreml.units[units]), function.name)
-    except Exception as error:  # coremltools raises whatever its native library does
-        raise NotPredicted(f"the compute plan of {function.name} was not read: {error}") from error
-    types = {one.outputs[0][0]: one.type for one in walk(function.operations) if one.outputs and _computes(one.type)}
-    devices = {name: device for name, (_, device, _) in found.items() if device}
-    costs = [(name, cost) for name, (_, _, cost) in found.items() if name in types and cost is not None]
-    total = sum(cost for _, cost in costs)
-    target = ondevice.TARGETS[units]
-    share = sum(cost for name, cost in costs if devices.get(name) in target) / total if total > 0 else None
-    return ondevice.placed(function.name, units, devices, types, share)
+    saved packages counts, also one that the plan leaves out. Raises NotPredicted where there is no plan."""
+    types: dict[str, str] = {}
+    devices: dict[str, str] = {}
+    costs: dict[str, float] = {}
+    for part in parts:
+        here, prefix = part.function, f"{part.name}/"
+        try:
+            found = _read(coreml.plans.load_from_path(part.compiled, compute_units=coreml.units[units]), here.name)
+        except Exception as error:  # coremltools raises whatever its native library does
+            raise NotPredicted(f"the compute plan of {name} was not read: {error}") from error
+        types |= {
+            prefix + one.outputs[0][0]: one.type for one in walk(here.operations) if one.outputs and _computes(one.type)
+        }
+        devices |= {prefix + output: device for output, (_, device, _) in found.items() if device}
+        costs |= {prefix + output: cost for output, (_, _, cost) in found.items() if cost is not None}
+    costs = {output: cost for output, cost in costs.items() if output in types}
+    total, target = sum(costs.values()), ondevice.TARGETS[units]
+    share = sum(cost for one, cost in costs.items() if devices.get(one) in target) / total if total > 0 else None
+    return ondevice.placed(name, units, devices, types, share)
 
 
 def _read(plan: Plan, function: str) -> Placed:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from runtime.contract import Refusal
+from runtime.contract.program import ONLY
 from runtime.coreml import api
 from runtime.coreml.api import Array, CoreML
 from runtime.mil.findings import Findings
@@ -58,12 +59,14 @@ class Predictor:
         """`dtypes` are those of its inputs. With `watched` a run copies every state before and after it, to see that it
         was written. Raises NotPredicted for what Core ML does not load."""
         self._at, self._dtypes, self._states = f"{function} on {units}", dict(dtypes), tuple(states)
+        # the one function of a package from before iOS 18 cannot be asked for by a name
+        named = {} if function == ONLY else {"function_name": function}
         self._watched = watched
         #: what it was given last, and the state
         self.last: dict[str, Array] = {}
         self._state: Buffers | None = None
         try:
-            self.model = coreml.models(str(package), compute_units=coreml.units[units], function_name=function)
+            self.model = coreml.models(str(package), compute_units=coreml.units[units], **named)
         except Exception as error:  # coremltools raises Exception itself, and whatever its native library does
             raise NotPredicted(f"{self._at} was not loaded: {_said(error)}") from error
 

@@ -29,6 +29,7 @@ from runtime.mil.loop import Host
 from runtime.mil.numerics import Mode
 from runtime.mil.package import Package
 from runtime.mil.parity import ROWS, kl
+from runtime.mil.program import Shape
 from runtime.mil.step import State
 
 LOGITS = "logits"
@@ -69,7 +70,7 @@ class Watched:
         types = self._interpreter.function.types
         shapes = {value.name: value.shape for value in self._interpreter.function.outputs}
         #: whether its outputs are those of the contract
-        self.as_declared = all(shapes.get(value.name) == tuple(value.shape) for value in piece.outputs)
+        self.as_declared = all(_admits(shapes.get(value.name), value.shape) for value in piece.outputs)
         #: block → value of the package; a block whose value is not there has none
         self.named: dict[str, str] = {}
         for one, node in blocks_of(piece).items():
@@ -89,6 +90,15 @@ class Watched:
         result, found = self._interpreter.run_keeping(inputs, list(self.named.values()), state=state)
         self.seen.append({one: found[name] for one, name in self.named.items()})
         return result
+
+
+def _admits(declared: Shape | None, shape: Sequence[int]) -> bool:
+    """Whether an output may be of this shape; a function for several lengths leaves one extent open."""
+    return declared is not None and len(declared) == len(shape) and all(map(_fits, declared, shape))
+
+
+def _fits(declared: int | None, size: int) -> bool:
+    return declared in (None, size)
 
 
 class Form:

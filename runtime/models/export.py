@@ -428,14 +428,16 @@ def programs(
             file = archives.file_of(package, plan.name)
             told(begun := begun + 1, file)
             program = traced(plan)
-            nodes, findings = linted.get(plan.name, (0, []))
             found = [
                 replace(one, node=archives.file_of(package, one.node))
                 for one in fxlint.lint(program, several=plan.flexible)
             ]
-            linted[plan.name] = (nodes + len(program.graph.nodes), findings + found)
             archives.save(program, folder / f"{file}.pt2")
             described = _of_each(plan, program, canonical, layers)
+            # of one graph for several lengths what is found holds at each of them
+            for name in described:
+                nodes, findings = linted.get(name, (0, []))
+                linted[name] = (nodes + len(program.graph.nodes), findings + found)
             if chunk is None:
                 functions |= described
             else:

