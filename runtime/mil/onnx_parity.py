@@ -7,7 +7,7 @@ says where to look: in the export, in the conversion, or in the ONNX file alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ Seen = Mapping[str, Array]
 class _Session:
     """One function by onnxruntime, opened when it is first called and closed by `shut`."""
 
-    def __init__(self, path: Path, function: contracts.Function, threads: int) -> None:
-        self.path, self.function, self.threads = path, function, threads
+    def __init__(self, path: Path, outputs: Sequence[contracts.Value], threads: int) -> None:
+        self.path, self.outputs, self.threads = path, outputs, threads
         self._opened: onnxruntime.InferenceSession | None = None
 
     def make_state(self) -> dict[str, Array]:
@@ -66,7 +66,7 @@ class _Session:
 
     def run(self, inputs: Mapping[str, Array], /, *, state: Any = None) -> Result:
         """Raises BrokenEvidence for a file that onnxruntime refuses."""
-        names = [value.name for value in self.function.outputs]
+        names = [value.name for value in self.outputs]
         try:
             found = self._open().run(names, dict(inputs))
         except _REFUSALS as error:
@@ -201,15 +201,14 @@ def verify(takes: Mapping[str, Path], params: VerifyOnnxParams, ctx: Context) ->
     folder = takes["onnx"]
     contract = contracts.load(folder)
     index, goldens = goldens_of(takes["goldens"], contract)
-    sessions = {
-        name: _Session(folder / f"{name}.onnx", function, params.threads)
-        for name, function in contract.functions.items()
-    }
+    made = pieces.runs(
+        contract, lambda piece: _Session(folder / f"{piece.function}.onnx", piece.outputs, params.threads)
+    )
+    sessions = pieces.functions(contract, made)
     opened = pieces.opened(takes["float32"], "float32", contract)
     # the exported program knows no state; what was converted of it may
     kept = any(one.states for package in opened.values() for one in package.functions.values())
-    made = contracts.stateful(contract) if kept else contract
-    converted = Loop(opened, made, "exact32")
+    converted = Loop(opened, contracts.stateful(contract) if kept else contract, "exact32")
     data = compared({"onnx": Host(sessions, contract), "coreml": converted}, contract, index, goldens, params)
     data["bytes"] = facts.measured(sum(one.stat().st_size for one in folder.iterdir()), "byte")
     ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))

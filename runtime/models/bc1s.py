@@ -79,7 +79,8 @@ class RMSNorm(nn.Module):
     """x / sqrt(mean(x²) + ε) · w over the axis `back` from the last, without a square that float16 does not hold.
 
     With m = max(max|x|, √ε) it is (x/m) / sqrt(mean((x/m)²) + (√ε/m)²): no element that is squared is above one, and
-    the sum in the root is between 1/C and 2. (`rsqrt` would be saved with an epsilon of its own.)
+    the sum in the root is between 1/C and 2. (`rsqrt` would be saved with an epsilon of its own.) The layer norm of
+    (x, -x), which others write, holds only where the unit computes inside of that operator in more than float16.
     """
 
     floor: Tensor

@@ -35,7 +35,8 @@ _KEPT = "pkg.torch.onnx.name_scopes"
 def write(takes: dict[str, Path], params: WriteOnnxParams, ctx: Context) -> None:
     """Operation `write_onnx`. Raises Refusal (KR0144) for a function that torch does not translate."""
     folder, out = takes["program"], ctx.out("onnx")
-    contract = contracts.load(folder)
+    # what runs a function, whatever a host calls it by
+    contract = contracts.part(contracts.load(folder), "")
     weights = _Weights()
     for number, (name, function) in enumerate(contract.functions.items()):
         ctx.progress(number, len(contract.functions), name)

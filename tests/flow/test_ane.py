@@ -25,7 +25,7 @@ def test_the_profile_ane_passes_every_gate_and_its_delivery_answers(passed: Home
         data["export"] = {"profile": "ane"}
         data["shapes"]["decode"] = {"context": 64, "cache": cache}
         data["shapes"]["prefill"] = [32, 64]
-        data["verification"] = {"ledger": True}
+        data["verification"] = {"ledger": True, "onnx": True}
         data["student"]["architecture"] |= {"max_position_embeddings": 64, "head_dim": 32}
         data["quantization"]["islands"] = []
         data["teacher"]["architecture"]["max_position_embeddings"] = 64
@@ -39,6 +39,8 @@ def test_the_profile_ane_passes_every_gate_and_its_delivery_answers(passed: Home
     for variant in verified["variants"]:
         for one in (*variant["shapes"], variant["decode"]):
             assert one["cosine"]["value"] > {"float32": 1 - 1e-9, "fp16": 0.9999, "quantized": 0.99}[variant["variant"]]
+    onnx = json.loads((home.evidence / "reports" / "verify-onnx.json").read_text())["data"]
+    assert {one["wrong"] for one in onnx["functions"]} == {"nobody"}
     probes = json.loads((home.evidence / "reports" / "probe.json").read_text())["data"]["probes"]
     assert all(one["passed"]["value"] for one in probes)
 

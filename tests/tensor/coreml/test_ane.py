@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional
 
 from kcompiler import tables
 from runtime.contract import Refusal
@@ -19,16 +22,20 @@ from runtime.contract.authoring import Profile
 from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.mil import fed, package, pieces, readback
 from runtime.mil.convert import convert
+from runtime.mil.interpreter import Interpreter
 from runtime.mil.lazy import LazyTensors
 from runtime.mil.lint import Rule as Lint
 from runtime.mil.lint import lint
+from runtime.mil.numerics import Mode
 from runtime.mil.verify import verify
+from runtime.models import bc1s
 from runtime.models.export import export
 from runtime.steps.convert import ConvertParams
 from runtime.steps.export import ExportParams
 from runtime.steps.verify import VerifyParams
 from tests.longer import also
 from tests.tensor.export.world import Stage, world
+from tests.tensor.mil import models
 
 PROFILES: tuple[Profile, ...] = ("gpu", "ane")
 SIZES: Mapping[str, Any] = {
@@ -202,3 +209,53 @@ def test_blocks_are_refused_before_anything_is_converted(llama: Made, tmp_path: 
     takes = {"program": llama.takes["ane"]["program"]}
     with pytest.raises(Refusal, match="the Neural Engine reads no weights with a scale per block"):
         convert(takes, ConvertParams(recipe=recipe, islands=[]), Stage(tmp_path, takes))
+
+
+class Squared(nn.Module):
+    """An RMS norm as it is written anywhere."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden * torch.rsqrt(hidden.pow(2).mean(1, keepdim=True) + 1e-5)
+
+
+class Concatenated(nn.Module):
+    """The same as the layer norm of (x, -x), in which whoever computes it squares."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        both = torch.cat((hidden, -hidden), 1).permute(0, 2, 3, 1)
+        normed = functional.layer_norm(both, (both.shape[-1],), eps=1e-5)
+        return normed[..., : hidden.shape[1]].permute(0, 3, 1, 2)
+
+
+class Own(nn.Module):
+    eps = 1e-5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(64))
+
+
+@pytest.mark.parametrize(
+    ("module", "lost_in"),
+    [
+        (bc1s.RMSNorm(Own(), 3, offset=False), ()),
+        (Squared(), ("fp16_round", "fp16_strict")),
+        (Concatenated(), ("fp16_strict",)),
+    ],
+)
+def test_a_spike_of_300_is_normed_in_float16_wherever_it_is_rounded(
+    module: nn.Module, lost_in: tuple[str, ...], tmp_path: Path
+) -> None:
+    """`fp16_strict` rounds inside of an operator, as a unit may that knows nothing wider."""
+    hidden = np.random.default_rng(1).normal(size=(1, 64, 1, 32)).astype(np.float16).astype(np.float32)
+    hidden[:, 5] = 300
+    truth = hidden / np.sqrt((hidden.astype(np.float64) ** 2).mean(1, keepdims=True) + 1e-5)
+    made = models.converted(models.Sample(module.eval(), {"hidden": hidden}, {"y": truth}))
+    opened = package.open(models.saved(made, tmp_path / "norm.mlpackage"))
+    modes: tuple[Mode, ...] = ("fp16_round", "fp16_strict")
+    for mode in modes:
+        found = Interpreter(opened, "main", mode, check=False).run({"hidden": hidden}).outputs["y"]
+        apart = np.linalg.norm(found - truth) / np.linalg.norm(truth)
+        assert (apart > 0.9) if mode in lost_in else (apart < 1e-3), (mode, apart)
+    graver = {one.rule for one in lint(opened, opened.functions["main"], RULES)}
+    assert ("square" in graver) == isinstance(module, Squared)

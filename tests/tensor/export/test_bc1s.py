@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from runtime.contract import Refusal
-from runtime.models import bc1s, build, goldens
+from runtime.models import bc1s, build, goldens, probes
+from runtime.models import tokenizer as tokenizers
+from runtime.models.prompts import texts_of
+from runtime.steps.probe import ProbeParams
 from tests.tensor.export import world
+from tests.tensor.export.conftest import Exported
 
 LENGTH, CONTEXT = 32, 48
 #: family → what its tiny student has that others have not
@@ -126,3 +131,81 @@ def test_a_family_that_cannot_be_expressed_is_refused_by_name(tmp_path: Any) -> 
     model = build.load(world.checkpoint(tmp_path, world.architecture("phi"), {"pad": 0, "bos": 1, "eos": 2}))
     with pytest.raises(Refusal, match="does not express model type `phi`: its attention and MLP stand side by side"):
         bc1s.Prefill(model)
+
+
+ANE = ProbeParams(lengths=[16, 32], decode_context=40, threads=1, profile="ane")
+
+
+def lost(exported: Exported) -> set[str]:
+    """Probes of the functions that do not hold; those of the checkpoint do."""
+    words = tokenizers.load(exported.takes["tokenizer"])
+    sequences = probes.sequences_of(texts_of(exported.takes["dataset"], words), ANE.lengths)
+    data = probes.data_of(build.load(exported.takes["checkpoint"]), sequences, ANE, words.pad_id)
+    assert data["passed"]["n"] == 9
+    found = {(one["subject"], one["probe"]) for one in data["probes"] if one["passed"]["value"] is not True}
+    assert all(subject == "functions" for subject, _ in found)
+    return {probe for _, probe in found}
+
+
+def test_functions_of_the_profile_hold_every_probe(exported: Exported) -> None:
+    assert lost(exported) == set()
+
+
+def unscaled(patch: pytest.MonkeyPatch) -> None:
+    made = bc1s.Attention.__init__
+
+    def forgot(self: bc1s.Attention, *given: Any) -> None:
+        made(self, *given)
+        self.scaling = 1.0
+
+    patch.setattr(bc1s.Attention, "__init__", forgot)
+
+
+def exchanged(patch: pytest.MonkeyPatch) -> None:
+    turned = bc1s.turned
+    patch.setattr(bc1s, "turned", lambda heads, cos, sin: turned(heads, sin, cos))
+
+
+def transposed(patch: pytest.MonkeyPatch) -> None:
+    made = bc1s.feeding.fed
+
+    def turned_over(*given: Any) -> dict[str, Any]:
+        return {
+            name: one.swapaxes(1, 3).copy() if one.shape[1] == one.shape[3] else one
+            for name, one in made(*given).items()
+        }
+
+    patch.setattr(bc1s.feeding, "fed", turned_over)
+
+
+def plain_keys(patch: pytest.MonkeyPatch) -> None:
+    """Every query head attends to the first key/value head."""
+    mixed = bc1s.Attention.forward
+
+    def forgot(self: bc1s.Attention, hidden: Tensor, angles: Any, mask: Tensor, past: Any) -> Any:
+        own = self._projected
+        self._projected = lambda value: [
+            one if i == 0 else one[:, :1].expand_as(one) for i, one in enumerate(own(value))
+        ]  # type: ignore[method-assign]
+        try:
+            return mixed(self, hidden, angles, mask, past)
+        finally:
+            del self._projected
+
+    patch.setattr(bc1s.Attention, "forward", forgot)
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        (unscaled, {"equals_checkpoint"}),
+        (exchanged, {"equals_checkpoint"}),
+        (transposed, {"causality", "padding", "prefill_decode", "equals_checkpoint"}),
+        (plain_keys, {"equals_checkpoint"}),
+    ],
+)
+def test_what_is_authored_wrongly_fails_a_probe(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch, fault: Callable[[pytest.MonkeyPatch], None], found: set[str]
+) -> None:
+    fault(monkeypatch)
+    assert lost(exported) >= found
