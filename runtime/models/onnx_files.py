@@ -41,7 +41,8 @@ def write(takes: dict[str, Path], params: WriteOnnxParams, ctx: Context) -> None
     for number, (name, function) in enumerate(contract.functions.items()):
         ctx.progress(number, len(contract.functions), name)
         program = archives.load(folder / f"{name}.pt2")
-        model = translated(name, program, [value.name for value in function.outputs])
+        inputs, outputs = ([value.name for value in side] for side in (function.inputs, function.outputs))
+        model = translated(name, program, inputs, outputs)
         _matches(name, model, function)
         weights.take(model)
         durable.write(out / f"{name}.onnx", model.SerializeToString(deterministic=True))
@@ -53,7 +54,7 @@ def write(takes: dict[str, Path], params: WriteOnnxParams, ctx: Context) -> None
     ctx.say(f"{len(contract.functions)} functions, {weights.size:,} bytes of weights, opset {OPSET}")
 
 
-def translated(name: str, program: torch.export.ExportedProgram, outputs: list[str]) -> ModelProto:
+def translated(name: str, program: torch.export.ExportedProgram, inputs: list[str], outputs: list[str]) -> ModelProto:
     """One function as an ONNX model, weights inside. Raises Refusal (KR0144)."""
     quiet = logging.getLogger("torch.onnx")
     before = quiet.level
@@ -63,7 +64,13 @@ def translated(name: str, program: torch.export.ExportedProgram, outputs: list[s
             # torch 2.13 warns about its own use of pytrees
             warnings.simplefilter("ignore", FutureWarning)
             made = torch.onnx.export(
-                program, dynamo=True, verbose=False, optimize=False, opset_version=OPSET, output_names=outputs
+                program,
+                dynamo=True,
+                verbose=False,
+                optimize=False,
+                opset_version=OPSET,
+                input_names=inputs,
+                output_names=outputs,
             )
     except torch.onnx.errors.OnnxExporterError as error:
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
