@@ -61,7 +61,7 @@ def _padded(loop: Host, name: str, cases: Sequence[Mapping[str, Any]], goldens: 
         seen.misshapen += len(wrong)
         if wrong:
             continue
-        tally.logits(_real(goldens[f"{at}/logits"][0]), _real(result.outputs["logits"][0, :real]))
+        tally.logits(goldens[f"{at}/logits"][0], result.outputs["logits"][0, :real])
         for output in CACHE:
             tally.cache(output, _real(goldens[f"{at}/{output}"]), _real(result.outputs[output][:, :, :real]))
     return seen
@@ -85,7 +85,7 @@ class _Decoded:
         prompt, tokens = goldens[f"{at}/prompt"][0].tolist(), goldens[f"{at}/tokens"].tolist()
         forced = loop.decode(prompt, steps, tokens, start=start)
         self.seen.runs += forced.findings
-        wanted, found = _real(goldens[f"{at}/logits"]), _real(np.stack(forced.logits))
+        wanted, found = goldens[f"{at}/logits"], np.stack(forced.logits)
         self.starts[start].logits(wanted[:1], found[:1])
         self.tally.logits(wanted[1:], found[1:])
         for name, held in zip(CACHE, (forced.keys, forced.values), strict=True):

@@ -6,6 +6,7 @@ report turns into `unavailable`: nothing can pass on it.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,10 @@ class Worst:
     def add(self, reference: Real, found: Real) -> None:
         """One case; anything that is not finite makes the error NaN for good."""
         self.cases += 1
+        self.widen(reference, found)
+
+    def widen(self, reference: Real, found: Real) -> None:
+        """A part of a case."""
         finite = np.isfinite(reference).all() and np.isfinite(found).all()
         self.difference = max(self.difference, _furthest(reference, found)) if finite else float("nan")
         self.magnitude = (
@@ -63,21 +68,13 @@ def _furthest(reference: Real, found: Real) -> float:
     return max(float(np.abs(one - other).max()) for one, other in _parts(reference, found))
 
 
-def _parts(reference: Real, found: Real) -> Iterator[tuple[Real, Real]]:
+def _parts(reference: NDArray[Any], found: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Some positions of both at a time. Raises ValueError for arrays of two shapes, of which a part could be compared
     and the rest be forgotten."""
     if reference.shape != found.shape:
         raise ValueError(f"shapes {reference.shape} and {found.shape} cannot be compared")
     for at in range(0, len(reference), ROWS):
         yield reference[at : at + ROWS], found[at : at + ROWS]
-
-
-def relative_l2(reference: Real, found: Real) -> float:
-    """Length of the difference over the length of the reference."""
-    if not (np.isfinite(reference).all() and np.isfinite(found).all()):
-        return float("nan")
-    length = float(np.linalg.norm(reference))
-    return float(np.linalg.norm(reference - found)) / length if length > 0 else float("nan")
 
 
 def log_softmax(logits_NV: Real) -> Real:
@@ -97,6 +94,39 @@ def kl(reference_NV: Real, found_NV: Real) -> Real:
         # never negative but for rounding
         parts.append(np.maximum((np.exp(first) * (first - second)).sum(axis=-1), 0.0))
     return np.concatenate(parts)
+
+
+@dataclass
+class _Products:
+    """Sums over parts of two arrays, of which both are never float64 as a whole."""
+
+    both: float = 0.0
+    reference: float = 0.0
+    found: float = 0.0
+    apart: float = 0.0
+    finite: bool = True
+
+    def add(self, reference: Real, found: Real) -> None:
+        """One part."""
+        self.finite &= bool(np.isfinite(reference).all() and np.isfinite(found).all())
+        if not self.finite:
+            return
+        self.both += float(np.vdot(reference, found))
+        self.reference += float(np.vdot(reference, reference))
+        self.found += float(np.vdot(found, found))
+        self.apart += float(np.vdot(reference - found, reference - found))
+
+    @property
+    def cosine(self) -> float:
+        """As `cosine` of the whole arrays."""
+        norms = math.sqrt(self.reference) * math.sqrt(self.found)
+        return max(-1.0, min(1.0, self.both / norms)) if self.finite and norms > 0 else float("nan")
+
+    @property
+    def relative_l2(self) -> float:
+        """Length of the difference over the length of the reference."""
+        known = self.finite and self.reference > 0
+        return math.sqrt(self.apart / self.reference) if known else float("nan")
 
 
 @dataclass
@@ -121,19 +151,25 @@ class Tally:
     elements: int = 0
     vectors: int = 0
 
-    def logits(self, reference_NV: Real, found_NV: Real) -> None:
-        """Add the logits of one case."""
-        self._count(found_NV, found_NV)
-        self.cosines.append(cosine(reference_NV, found_NV))
-        self.error.add(reference_NV, found_NV)
-        self.lengths.append(relative_l2(reference_NV, found_NV))
-        self.positions += [cosine(a, b) for a, b in zip(reference_NV, found_NV, strict=True)]
-        self.divergences += kl(reference_NV, found_NV).tolist()
-        for wanted, row in zip(reference_NV.argmax(axis=-1), found_NV, strict=True):
-            finite = bool(np.isfinite(row).all())
-            self.tokens += 1
-            self.top1 += finite and int(row.argmax()) == int(wanted)
-            self.top5 += finite and int((row > row[wanted]).sum()) < TOP
+    def logits(self, reference_NV: NDArray[Any], found_NV: NDArray[Any]) -> None:
+        """Add the logits of one case, in any float type: some positions at a time are float64. Raises ValueError for
+        arrays of two shapes."""
+        whole = _Products()
+        for parts in _parts(reference_NV, found_NV):
+            reference, found = (part.astype(np.float64) for part in parts)
+            whole.add(reference, found)
+            self._count(found, found)
+            self.error.widen(reference, found)
+            self.positions += [cosine(a, b) for a, b in zip(reference, found, strict=True)]
+            self.divergences += kl(reference, found).tolist()
+            for wanted, row in zip(reference.argmax(axis=-1), found, strict=True):
+                finite = bool(np.isfinite(row).all())
+                self.tokens += 1
+                self.top1 += finite and int(row.argmax()) == int(wanted)
+                self.top5 += finite and int((row > row[wanted]).sum()) < TOP
+        self.error.cases += 1
+        self.cosines.append(whole.cosine)
+        self.lengths.append(whole.relative_l2)
 
     def cache(self, name: str, reference_LHTD: Real, found_LHTD: Real) -> None:
         """Add `keys` or `values` of one case; one all-zero vector per layer and head would be a lost projection.

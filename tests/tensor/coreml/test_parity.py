@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,28 @@ def test_numbers_equal_those_of_torch() -> None:
     tally.logits(REFERENCE, found)
     wanted = float((first - second).abs().max() / first.abs().max())
     assert tally.data()["relative_error"]["value"] == pytest.approx(wanted)
+
+
+def test_logits_of_many_positions_are_never_float64_all_at_once() -> None:
+    """What comes of some positions at a time is what comes of all, and takes less than a second array of them."""
+    reference = RNG.normal(size=(32 * parity.ROWS + 3, 2048)).astype(np.float32)
+    found = (reference + RNG.normal(size=reference.shape) * 0.1).astype(np.float32)
+    tally = Tally(layers=2)
+    tracemalloc.start()
+    tally.logits(reference, found)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < reference.nbytes
+    a, b = reference.astype(np.float64), found.astype(np.float64)
+    data = tally.data()
+    assert data["cosine"]["value"] == pytest.approx(parity.cosine(a, b), rel=1e-12)
+    assert data["relative_l2"]["value"] == pytest.approx(np.linalg.norm(a - b) / np.linalg.norm(a), rel=1e-12)
+    assert data["relative_error"]["value"] == pytest.approx(np.abs(a - b).max() / np.abs(a).max(), rel=1e-12)
+    assert (data["kl"]["n"], data["nan"]["n"], data["all_zero"]["n"]) == (len(a), a.size, len(a))
+    broken = found.copy()
+    broken[-1, 5] = np.nan
+    tally.logits(reference, broken)
+    assert {tally.data()[name]["tag"] for name in ("cosine", "relative_l2", "relative_error")} == {"unavailable"}
 
 
 @pytest.mark.parametrize("count", [parity.ROWS, parity.ROWS + 1, 2 * parity.ROWS + 7])
