@@ -50,22 +50,15 @@ def _blocks(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 def _static(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    export = spec.export
-    if export.profile != "ane":
-        return
-    for field, asked, why in (
-        ("strategy", export.strategy == "enumerated", "one prefill of several lengths is for the profile gpu"),
-        ("chunks", export.chunks > 1, "chunks are for the profile gpu"),
-    ):
-        if asked:
-            yield tree.diagnostic(
-                "KC4944",
-                f"/export/{field}",
-                "the profile `ane` has one package, and in it a function for each length",
-                label=why,
-                help=f"remove {field}, or write profile: gpu",
-                related=(tree.related("/export/profile", "what the functions are written for"),),
-            )
+    if spec.export.profile == "ane" and spec.export.strategy == "enumerated":
+        yield tree.diagnostic(
+            "KC4944",
+            "/export/strategy",
+            "the profile `ane` has a function for each length",
+            label="one prefill of several lengths is for the profile gpu",
+            help="remove the line, or write profile: gpu",
+            related=(tree.related("/export/profile", "what the functions are written for"),),
+        )
 
 
 def _padded(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:

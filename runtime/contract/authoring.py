@@ -43,4 +43,4 @@ class Authoring(Params):
         description="Input → window of the layers that it is for, in tokens; 0: they attend to the whole text."
     )
     mask_value: float = Field(description="What a mask adds to the score of a key that is not attended to.")
-    turns: list[Turn] = Field(min_length=1)
+    turns: list[Turn]

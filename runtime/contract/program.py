@@ -299,10 +299,10 @@ def stateful(contract: Contract) -> Contract:
     """The same functions with both caches in states that they write themselves: what `runtime.mil.stateful` makes."""
     cache = contract.kv_cache
 
-    def placed(inputs: list[Value], kind: str) -> list[Value]:
-        """Without the caches, and with the slot to write where a piece was not told."""
+    def placed(inputs: list[Value], kind: str, layers: int) -> list[Value]:
+        """Without the caches, and with the slot to write where a piece that writes was not told."""
         left = [value for value in inputs if value.name not in WRITTEN[kind]]
-        if kind == "decode" and all(value.name != "position" for value in left):
+        if kind == "decode" and layers and all(value.name != "position" for value in left):
             left.append(Value(name="position", shape=[1], dtype="int32"))
         return left
 
@@ -310,7 +310,7 @@ def stateful(contract: Contract) -> Contract:
         written, shape = WRITTEN[kind], [layers, cache.heads, cache.context, cache.head_dim]
         return one.model_copy(
             update={
-                "inputs": placed(one.inputs, kind),
+                "inputs": placed(one.inputs, kind, layers),
                 "outputs": [value for value in one.outputs if value.name not in written.values()],
                 "states": [Value(name=state, shape=shape, dtype="float16") for state in written] if layers else None,
             }

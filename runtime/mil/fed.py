@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.contract import BrokenEvidence
 from runtime.contract.authoring import Authoring, Turn
 from runtime.contract.program import Value
 
@@ -23,7 +24,7 @@ Real: TypeAlias = NDArray[np.float32]
 
 def fed(inputs: Mapping[str, Array], declared: Sequence[Value], made: Authoring) -> dict[str, Array]:
     """The inputs of one call in the order in which its piece declares them: those of the same name as they are, masks
-    and angles made. Raises KeyError for one that nothing says how to make."""
+    and angles made. Raises BrokenEvidence for one that nothing says how to make."""
     angles = {name: (one, wave) for one in made.turns for name, wave in ((one.cos, np.cos), (one.sin, np.sin))}
     found: dict[str, Array] = {}
     for value in declared:
@@ -31,6 +32,8 @@ def fed(inputs: Mapping[str, Array], declared: Sequence[Value], made: Authoring)
             found[value.name] = inputs[value.name]
         elif value.name in made.masks:
             found[value.name] = _mask(inputs, value.shape, made.masks[value.name], made.mask_value)
+        elif value.name not in angles:
+            raise BrokenEvidence(f"nothing says what input `{value.name}` holds", subject="contract.json")
         else:
             turn, wave = angles[value.name]
             found[value.name] = wave(_angle(inputs, turn, value.shape)) * np.float32(turn.factor)

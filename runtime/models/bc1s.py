@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 
 from runtime.contract import Refusal
 from runtime.contract.authoring import Authoring, Turn
+from runtime.contract.chunks import Chunk
 from runtime.contract.families import ANE_NAMES, FAMILIES, Family, ane_lacks
 from runtime.contract.program import Value
 from runtime.mil import fed as feeding
@@ -59,9 +60,10 @@ class Embedding(nn.Module):
     """ids_1T → hidden_1C1T. Its weight has the shape of a convolution's: a head that is tied to it is the same constant
     of a package."""
 
-    def __init__(self, own: Any, head: Conv, *, tied: bool) -> None:
+    def __init__(self, own: Any, head: Conv | None) -> None:
+        """`head` is what it is tied to, if that is there."""
         super().__init__()
-        self.weight = head.weight if tied else _viewed(own.weight, 2)
+        self.weight = _viewed(own.weight, 2) if head is None else head.weight
         #: what Gemma multiplies by
         self.scale = float(getattr(own, "embed_scale", 1.0))
 
@@ -220,65 +222,88 @@ class DecoderLayer(nn.Module):
 
 
 class _Body(nn.Module):
-    """Embedding, layers and the last norm."""
+    """Embedding, layers and the last norm, each where the chunk has it; layers under their own numbers."""
 
-    def __init__(self, model: PreTrainedModel, family: Family, head: Conv) -> None:
+    def __init__(self, model: PreTrainedModel, family: Family, head: Conv | None, chunk: Chunk | None) -> None:
         super().__init__()
         own: Any = model.get_decoder()
-        tied = own.embed_tokens.weight is model.get_output_embeddings().weight
-        self.embed_tokens = Embedding(own.embed_tokens, head, tied=tied)
-        self.layers = nn.ModuleList(DecoderLayer(layer, model, family) for layer in own.layers)
-        self.norm = RMSNorm(own.norm, 3, offset=family.offset_norms)
+        if chunk is None or not chunk.enters:
+            tied = head is not None and own.embed_tokens.weight is model.get_output_embeddings().weight
+            self.embed_tokens = Embedding(own.embed_tokens, head if tied else None)
+        self.layers = nn.ModuleList()
+        for number in _held(model, chunk):
+            self.layers.add_module(str(number), DecoderLayer(own.layers[number], model, family))
+        if head is not None:
+            self.norm = RMSNorm(own.norm, 3, offset=family.offset_norms)
 
 
 class _Model(nn.Module):
     """The tree whose parameters have the checkpoint's names."""
 
-    def __init__(self, model: PreTrainedModel, family: Family) -> None:
+    def __init__(self, model: PreTrainedModel, family: Family, chunk: Chunk | None) -> None:
         super().__init__()
         own: Any = model.get_output_embeddings()
-        head = Conv(own)
-        self.model = _Body(model, family, head)
-        self.lm_head = head
+        head = Conv(own) if chunk is None or chunk.heads else None
+        self.model = _Body(model, family, head, chunk)
+        if head is not None:
+            self.lm_head = head
 
 
 class _Function(nn.Module):
-    """What both functions share. Their inputs behind the ids are those of `authored`, masks first, then cosine and sine
-    of each rotation."""
+    """What the functions share. Their inputs behind the first are those of `authored`, masks first, then cosine and
+    sine of each rotation."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, chunk: Chunk | None = None) -> None:
         super().__init__()
         check(model)
-        family = FAMILIES[model.config.model_type]
-        self.model = _Model(model, family)
+        self.chunk = chunk
+        self.model = _Model(model, FAMILIES[model.config.model_type], chunk)
         cap = capping.stated(model)
         self.bound: nn.Module = nn.Identity() if cap is None else LogitBound(cap)
-        made = authored(model)
+        made, held = authored(model, chunk=chunk), _held(model, chunk)
         masks, turns = [*made.masks], [one.cos for one in made.turns]
-        types = _types(model)
+        windows, cosines = windows_of(model), _cosines(model)
         #: of each layer the number of its mask and of its rotation
-        self.masks = [masks.index(_mask(window)) if len(masks) > 1 else 0 for window in windows_of(model)]
-        self.turns = [turns.index(f"cos{_SUFFIX[kind]}") if len(turns) > 1 else 0 for kind in types]
+        self.masks = [masks.index(_mask(windows[number])) for number in held]
+        self.turns = [turns.index(cosines[number]) for number in held]
         self.first = len(masks)
 
+    def _entered(self, given: Tensor) -> Tensor:
+        """hidden_1C1T of ids_1T, or of hidden_states_1TC that another chunk gives."""
+        if self.chunk is not None and self.chunk.enters:
+            return given.transpose(1, 2).unsqueeze(2)
+        found: Tensor = self.model.model.embed_tokens(given)
+        return found
+
+    def _left(self, hidden: Tensor) -> Tensor:
+        """logits_1TV of hidden_1C1T, or hidden_states_1TC for another chunk."""
+        if self.chunk is not None and not self.chunk.heads:
+            return hidden.squeeze(2).transpose(1, 2)
+        logits = self.model.lm_head(self.model.model.norm(hidden))
+        found: Tensor = self.bound(logits.squeeze(2).transpose(1, 2))
+        return found
+
     def _run(
-        self, input_ids: Tensor, masks: list[Tensor], angles: list[tuple[Tensor, Tensor]], past: list[Past | None]
+        self, given: Tensor, masks: list[Tensor], angles: list[tuple[Tensor, Tensor]], past: list[Past | None]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(logits_1TV, keys_LHTD, values_LHTD) of masks_11KQ and angles_11RT."""
         body = self.model.model
-        hidden = body.embed_tokens(input_ids)
+        hidden = self._entered(given)
         keys, values = [], []
         for number, layer in enumerate(body.layers):
             mask, turn = masks[self.masks[number]], angles[self.turns[number]]
             hidden, key, value = layer(hidden, turn, mask, past[number])
             keys.append(key.transpose(2, 3))
             values.append(value.transpose(2, 3))
-        logits = self.model.lm_head(body.norm(hidden)).squeeze(2).transpose(1, 2)
-        return self.bound(logits), torch.cat(keys, 0), torch.cat(values, 0)
+        return self._left(hidden), torch.cat(keys, 0), torch.cat(values, 0)
 
 
 class Prefill(_Function):
-    """(input_ids_1T int32, masks_1,K,1,Q, cosines and sines_1R1T) → (logits_1TV, keys_LHTD after RoPE, values_LHTD)."""
+    """(input_ids_1T int32, masks_1,K,1,Q, cosines and sines_1R1T) → (logits_1TV, keys_LHTD after RoPE, values_LHTD).
+
+    A chunk takes hidden_states_1TC for ids where it does not embed them, gives hidden_states_1TC for logits where it
+    has no head, and has masks, angles, keys and values of its own layers.
+    """
 
     def forward(self, input_ids: Tensor, *fed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         masks = [one.transpose(1, 2) for one in fed[: self.first]]
@@ -301,6 +326,13 @@ class Decode(_Function):
         return self._run(input_ids, masks, pairs, past)
 
 
+class Ends(_Function):
+    """A chunk without layers: ids_1T int32 → hidden_states_1TC, or hidden_states_1TC → logits_1TV."""
+
+    def forward(self, given: Tensor) -> Tensor:
+        return self._left(self._entered(given))
+
+
 def check(model: PreTrainedModel) -> None:
     """Raises Refusal for a model that this profile does not express."""
     check_family(model)
@@ -316,6 +348,11 @@ def _mask(window: int | None) -> str:
     return "mask" if window is None else "mask_sliding"
 
 
+def _held(model: PreTrainedModel, chunk: Chunk | None) -> range:
+    """Numbers of the layers."""
+    return range(model.config.num_hidden_layers) if chunk is None else range(*chunk.layers)
+
+
 def _types(model: PreTrainedModel) -> list[str]:
     """Of each layer the type that its rotation is by."""
     kinds = rotations_of(model)
@@ -323,24 +360,36 @@ def _types(model: PreTrainedModel) -> list[str]:
     return list(model.config.layer_types) if len(kinds) > 1 else [next(iter(kinds))] * layers
 
 
-def authored(model: PreTrainedModel, mask_value: float = -1e4) -> Authoring:
-    """Masks and rotations of a model as inputs, in the order in which its functions take them."""
-    windows = windows_of(model)
-    width, context = head_width(model), heads_of(model)["context"]
-    used, turns = set(_types(model)), list[Turn]()
-    for kind, said in rotations_of(model).items():
-        if kind in used:
-            suffix = _SUFFIX[kind] if len(used) > 1 else ""
-            frequencies, factor = rotation.frequencies(said, width, context)
-            turns.append(Turn(cos=f"cos{suffix}", sin=f"sin{suffix}", frequencies=frequencies.tolist(), factor=factor))
-    masks = dict(sorted({_mask(one): one or 0 for one in windows}.items()))
-    return Authoring(profile="ane", masks=masks, mask_value=mask_value, turns=turns)
+def _cosines(model: PreTrainedModel) -> list[str]:
+    """Of each layer the input that holds its cosines."""
+    types = _types(model)
+    return [f"cos{_SUFFIX[kind] if len(set(types)) > 1 else ''}" for kind in types]
+
+
+def authored(model: PreTrainedModel, mask_value: float = -1e4, chunk: Chunk | None = None) -> Authoring:
+    """Masks and rotations of a model, or of the layers of a chunk, as inputs, in the order in which its functions take
+    them."""
+    windows, types, cosines = windows_of(model), _types(model), _cosines(model)
+    width, context, held = head_width(model), heads_of(model)["context"], _held(model, chunk)
+    turns = {}
+    for number in held:
+        frequencies, factor = rotation.frequencies(rotations_of(model)[types[number]], width, context)
+        cos = cosines[number]
+        turns[cos] = Turn(cos=cos, sin=f"sin{cos[3:]}", frequencies=frequencies.tolist(), factor=factor)
+    masks = {_mask(windows[number]): windows[number] or 0 for number in held}
+    return Authoring(
+        profile="ane",
+        masks=dict(sorted(masks.items())),
+        mask_value=mask_value,
+        turns=[turns[one] for one in sorted(turns)],
+    )
 
 
 def fed(made: Authoring, called: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Examples of the inputs of a function that a host calls by `called`: by name, in the order of its arguments."""
     caches = {name: called[name] for name in ("key_cache", "value_cache") if name in called}
-    found, length = {"input_ids": called["input_ids"]}, called["input_ids"].shape[1]
+    first = next(iter(called))
+    found, length = {first: called[first]}, called[first].shape[1]
     mask = (1, 1, 1, caches["key_cache"].shape[2]) if caches else (1, length, 1, length)
     found |= {name: torch.zeros(mask) for name in made.masks}
     for one in made.turns:
@@ -358,5 +407,5 @@ def called(function: nn.Module, made: Authoring, by: Mapping[str, Tensor]) -> An
     ]
     told = {name: by[name].cpu().numpy() for name in ("attention_mask", "position") if name in by}
     derived = feeding.fed(told, declared, made)
-    device = by["input_ids"].device
+    device = next(iter(by.values())).device
     return function(*(by[name] if name in by else torch.from_numpy(derived[name]).to(device) for name in shapes))

@@ -91,19 +91,23 @@ def composed(name: str, parts: Sequence[Part]) -> contracts.Function:
             "outputs": [outputs.pop("logits"), *outputs.values()],
             "parameters": {node: tensor for function in functions for node, tensor in function.parameters.items()},
             "modules": modules,
-            "pieces": [
-                contracts.Piece(
-                    package=package,
-                    function=name,
-                    inputs=function.inputs,
-                    outputs=function.outputs,
-                    layers=held,
-                    parameters=function.parameters,
-                    modules=function.modules,
-                )
-                for package, held, function in parts
-            ],
+            "pieces": [_piece(name, part) for part in parts],
         }
+    )
+
+
+def _piece(name: str, part: Part) -> contracts.Piece:
+    """What runs the function in one chunk, by whatever that takes."""
+    package, held, function = part
+    taken = function if function.pieces is None else function.pieces[0]
+    return contracts.Piece(
+        package=package,
+        function=name,
+        inputs=taken.inputs,
+        outputs=function.outputs,
+        layers=held,
+        parameters=function.parameters,
+        modules=function.modules,
     )
 
 

@@ -99,10 +99,8 @@ def planned(
 ) -> Iterator[Planned]:
     """Every function of a model, or of one chunk of it: one prefill per length (shortest first) or, enumerated, one for
     all of them, then decode. Weights are shared."""
-    if profile == "ane":
-        yield from _authored(model, lengths, context, mask_value)
-        return
     sizes = heads_of(model)
+    made = bc1s.authored(model, mask_value, chunk) if profile == "ane" else None
     if strategy == "enumerated":
         longest = max(lengths)
         inputs = {"input_ids": torch.zeros(1, longest, dtype=torch.int32)}
@@ -114,14 +112,17 @@ def planned(
     for length in () if strategy == "enumerated" else sorted(lengths):
         name, fed = f"prefill_{length}", _fed(model, length, chunk)
         if chunk is not None and not layers:
-            yield Planned(name, "prefill", length, Ends(model, chunk), fed, (out,))
+            ends = Ends(model, chunk) if made is None else bc1s.Ends(model, chunk)
+            yield Planned(name, "prefill", length, ends, fed, (out,))
             continue
         inputs = {**fed, "attention_mask": torch.ones(1, length)}
-        module = Prefill(model, length, mask_value, chunk)
-        yield Planned(name, "prefill", length, module, inputs, (out, "keys", "values"))
+        module = Prefill(model, length, mask_value, chunk) if made is None else bc1s.Prefill(model, chunk)
+        taken = None if made is None else bc1s.fed(made, inputs)
+        yield Planned(name, "prefill", length, module, inputs, (out, "keys", "values"), fed=taken)
     fed = _fed(model, 1, chunk)
     if chunk is not None and not layers:
-        yield Planned("decode", "decode", 1, Ends(model, chunk), fed, (out,))
+        ends = Ends(model, chunk) if made is None else bc1s.Ends(model, chunk)
+        yield Planned("decode", "decode", 1, ends, fed, (out,))
         return
     cache = torch.zeros(layers, sizes["heads"], context, sizes["head_dim"])
     inputs = {
@@ -130,26 +131,9 @@ def planned(
         "key_cache": cache,
         "value_cache": cache.clone(),
     }
-    decode = Decode(model, context, mask_value, chunk)
-    yield Planned("decode", "decode", 1, decode, inputs, (out, "new_key", "new_value"))
-
-
-def _authored(model: PreTrainedModel, lengths: list[int], context: int, mask_value: float) -> Iterator[Planned]:
-    """Every function of a model, written for the Neural Engine."""
-    sizes, made = heads_of(model), bc1s.authored(model, mask_value)
-    for length in sorted(lengths):
-        inputs = {"input_ids": torch.zeros(1, length, dtype=torch.int32), "attention_mask": torch.ones(1, length)}
-        name, given = f"prefill_{length}", ("logits", "keys", "values")
-        yield Planned(name, "prefill", length, bc1s.Prefill(model), inputs, given, fed=bc1s.fed(made, inputs))
-    cache = torch.zeros(sizes["layers"], sizes["heads"], context, sizes["head_dim"])
-    inputs = {
-        "input_ids": torch.zeros(1, 1, dtype=torch.int32),
-        "position": torch.zeros(1, dtype=torch.int32),
-        "key_cache": cache,
-        "value_cache": cache.clone(),
-    }
-    outputs = ("logits", "new_key", "new_value")
-    yield Planned("decode", "decode", 1, bc1s.Decode(model), inputs, outputs, fed=bc1s.fed(made, inputs))
+    decode = Decode(model, context, mask_value, chunk) if made is None else bc1s.Decode(model, chunk)
+    taken = None if made is None else bc1s.fed(made, inputs)
+    yield Planned("decode", "decode", 1, decode, inputs, (out, "new_key", "new_value"), fed=taken)
 
 
 def _fed(model: PreTrainedModel, length: int, chunk: Chunk | None) -> dict[str, Tensor]:
@@ -408,11 +392,11 @@ def programs(
             place="export.chunks",
             action="write `strategy: multifunction`, or remove the chunks",
         )
-    if params.profile == "ane" and (params.chunks > 1 or params.strategy == "enumerated"):
+    if params.profile == "ane" and params.strategy == "enumerated":
         raise Refusal(
-            "the profile `ane` has one package, and a function for each length",
-            place="export.chunks" if params.chunks > 1 else "export.strategy",
-            action="remove it, or write `profile: gpu`",
+            "the profile `ane` has a function for each length",
+            place="export.strategy",
+            action="write `strategy: multifunction`, or `profile: gpu`",
         )
     canonical = {alias: name for name, others in aliases_of(model).items() for alias in (name, *others)}
     layers = heads_of(model)["layers"]

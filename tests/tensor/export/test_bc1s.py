@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime.contract import Refusal
-from runtime.models import bc1s, build, goldens, probes
+from runtime.models import bc1s, build, chunking, goldens, probes
 from runtime.models import tokenizer as tokenizers
 from runtime.models.prompts import texts_of
 from runtime.steps.probe import ProbeParams
@@ -64,6 +64,32 @@ def test_a_prefill_is_the_checkpoints(kind: str, tmp_path: Any) -> None:
     ids = np.random.default_rng(1).integers(3, 512, 21).tolist()
     for found, wanted in zip(prefilled(model, ids), goldens.reference(model, ids), strict=True):
         assert apart(found, wanted) < 1e-5
+
+
+@pytest.mark.parametrize(("kind", "count"), [("llama", 5), ("gemma2", 2), ("gemma3_text", 3)])
+def test_chunks_one_after_the_other_are_the_whole(kind: str, count: int, tmp_path: Any) -> None:
+    """Three layers, an embedding and a head; of five chunks the first and the last have no layers."""
+    model = model_of(kind, tmp_path)
+    ids = np.random.default_rng(3).integers(3, 512, LENGTH).tolist()
+    stream, keys, taken = torch.tensor([ids], dtype=torch.int32), list[Tensor](), list[set[str]]()
+    with torch.no_grad():
+        for chunk in chunking.planned(model, count):
+            if chunk.layers[0] == chunk.layers[1]:
+                stream = bc1s.Ends(model, chunk)(stream)
+                continue
+            made = bc1s.authored(model, chunk=chunk)
+            by = {chunk.enters or "input_ids": stream, "attention_mask": torch.ones(1, LENGTH)}
+            taken.append(set(bc1s.fed(made, by)))
+            stream, key, _ = bc1s.called(bc1s.Prefill(model, chunk), made, by)
+            keys.append(key)
+    wanted = goldens.reference(model, ids)
+    assert apart(stream, wanted[0]) < 1e-5
+    assert apart(torch.cat(keys), wanted[1]) < 1e-5
+    if kind == "gemma3_text":
+        # masks and angles of its own layers alone
+        assert {"mask_sliding", "cos_sliding"} <= taken[0]
+        assert {"mask", "cos"}.isdisjoint(taken[0])
+        assert {"mask", "cos"} <= taken[-1]
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
