@@ -52,6 +52,8 @@ def passed(applied: tuple[Home, Result], tmp_path_factory: pytest.TempPathFactor
     """A project whose verdict is PASS. Never to be changed."""
     home = applied[0].copy(tmp_path_factory.mktemp("passed") / "project")
     home.change(core_alone)
+    # a host chooses among prefills
+    home.change(lambda data: data["shapes"].update(prefill=[32, 48]))
     home.apply().ended(0, "")
     return home
 

@@ -13,6 +13,7 @@ from kcompiler.cli import _main
 from runtime.contract import items, rows
 from runtime.machine import apply as machine
 from runtime.suites import preference
+from tests.longer import longer
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "tests/golden/validate/KC5526-a-suite-of-pairs-judges-pairs/spec.yaml"
@@ -31,6 +32,7 @@ def ranked(count: int) -> str:
 
 
 @pytest.mark.slow
+@longer
 def test_a_student_prefers_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     text = SPEC.read_text(encoding="utf-8")
     source = "    - {name: ranked, kind: jsonl, path: ranked.jsonl, license: MIT}\n"

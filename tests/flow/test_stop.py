@@ -10,6 +10,7 @@ import pytest
 
 from tests.flow import world
 from tests.flow.world import MAIN, SIGNALLED, Home, signals
+from tests.longer import also
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +59,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.mark.parametrize(
-    ("times", "number"), [(1, signal.SIGTERM), (1, signal.SIGHUP), (2, signal.SIGINT), (3, signal.SIGTERM)]
+    ("times", "number"), [(1, signal.SIGTERM), also(1, signal.SIGHUP), also(2, signal.SIGINT), (3, signal.SIGTERM)]
 )
 def test_signals_end_an_apply_the_sooner_the_more_there_are(fresh: Home, quiet: Home, number: int, times: int) -> None:
     result = fresh.apply(*PART, code=SEVERAL, env=signals(number, "open", INSIDE, times)).ended(

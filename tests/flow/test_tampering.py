@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.flow.world import BLOCKED, LIGHT, NAME, Home, Result, flip, kcompiler, make
+from tests.longer import also
 
 SPEC = f"specs/{NAME}.yaml"
 STORE = ".kcompiler/store/sha256"
@@ -106,7 +107,8 @@ def test_a_verdict_that_was_edited_is_refused(done: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "file"), [("verdict", "verdict.json"), ("artifacts", "journal.jsonl"), ("report", "reports/verify.json")]
+    ("what", "file"),
+    [also("verdict", "verdict.json"), ("artifacts", "journal.jsonl"), also("report", "reports/verify.json")],
 )
 def test_evidence_that_cannot_be_shown_is_named_and_the_advice_mends_it(done: Home, what: str, file: str) -> None:
     path = done.evidence / file

@@ -285,7 +285,7 @@ def tiny() -> dict[str, Any]:
     stage = data["training"]["stages"][0]
     stage |= {"steps": 12, "batch_size": 8, "checkpoint_every": 4}
     stage["optimizer"]["warmup_steps"] = 4
-    data["shapes"] |= {"prefill": [32, 48], "decode": {"context": 48}}
+    data["shapes"] |= {"prefill": [48], "decode": {"context": 48}}
     data["execution"]["threads"] = 1
     # they are made for a student with a longer context
     del data["profiles"]

@@ -23,6 +23,7 @@ from kcompiler import lock
 from kcompiler.front import compile_spec
 from kcompiler.source import load
 from runtime.contract import strict_json
+from tests.longer import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 JSON_SUITE = ROOT / "tests/data/json_test_suite/test_parsing"
@@ -109,7 +110,7 @@ def test_t02_a_hostile_lock_is_unreadable_and_nothing_worse(name, tmp_path):
 
 
 @given(st.binary(max_size=120) | st.text(max_size=120).map(lambda text: text.encode("utf-8", "surrogatepass")))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 if LONG else 100, deadline=None)
 @example(b'{"lock": {"format": "1.0"}, "steps": []}')
 @example(b'{"lock": [], "steps": {}}')
 @example(b"[1]")

@@ -17,6 +17,7 @@ from runtime.contract import Loss
 from runtime.steps.train import Term
 from runtime.train import objective, onepass
 from runtime.train.objective import Bound, Choices, Side
+from tests.longer import also
 from tests.tensor.losses.terms import values
 
 NAMES = catalog.names("losses")
@@ -238,7 +239,7 @@ def closed(loss: Loss) -> Any:
     return loss.gradient
 
 
-@pytest.mark.parametrize("mutant", [halved, other_sign, other_value], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("mutant", [also(halved), also(other_sign), other_value], ids=lambda one: one.__name__)
 def test_a_wrong_closed_form_shows(mutant: Callable[[Loss], Loss], monkeypatch: pytest.MonkeyPatch) -> None:
     load = catalog.load
     monkeypatch.setattr(catalog, "load", lambda room, name: mutant(load(room, name)))

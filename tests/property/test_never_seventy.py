@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from kcompiler.cli import _main
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = int(os.environ.get("KC_FUZZ", "40"))
+EXAMPLES = int(os.environ.get("KC_FUZZ", "20"))
 FUZZ = settings(
     max_examples=EXAMPLES,
     deadline=None,

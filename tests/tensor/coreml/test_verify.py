@@ -85,7 +85,7 @@ def test_fp16_and_int8_agree_with_the_checkpoint(converted: Converted, tmp_path:
 @pytest.mark.parametrize(
     ("family", "islands", "changes"),
     [
-        ("qwen3", ("rms_norm",), {"head_dim": 24, "tie_word_embeddings": False}),
+        also("qwen3", ("rms_norm",), {"head_dim": 24, "tie_word_embeddings": False}),
         also("phi", (), {"num_key_value_heads": 4, "tie_word_embeddings": False}),
         also("llama", (), {"num_key_value_heads": 1}),
         also("llama", ("rms_norm", "residual"), {}),

@@ -18,12 +18,14 @@ from runtime.models import build, fxlint
 from runtime.models import tokenizer as tokenizers
 from runtime.models.export import export
 from runtime.steps.export import ExportParams
+from tests.longer import longer
 from tests.tensor.export.conftest import PARAMS, Exported
 from tests.tensor.export.world import ROTATIONS, Stage, architecture, checkpoint, world
 
 SCHEMA = Path(__file__).parents[3] / "schemas" / "contract.schema.json"
 
 
+@longer  # tests/tensor/coreml/test_reproduce.py asks another process
 def test_two_exports_of_one_checkpoint_are_the_same_bytes(exported: Exported, tmp_path: Path) -> None:
     again = Stage(tmp_path, exported.takes)
     export(exported.takes, PARAMS, again)

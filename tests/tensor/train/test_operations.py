@@ -20,6 +20,7 @@ from runtime.steps.bootstrap import BootstrapParams
 from runtime.steps.train import TrainParams
 from runtime.train.bootstrap import bootstrap
 from runtime.train.distill import train
+from tests.longer import also
 from tests.tensor.train import world
 from tests.tensor.train.world import Stage
 
@@ -190,7 +191,7 @@ def test_every_family_trains(family: str, taught: dict[str, Path], tmp_path: Pat
     assert build.load(stage.root / "checkpoint").config.model_type == family
 
 
-@pytest.mark.parametrize("family", ["gpt2", "bloom", "mamba", "mixtral"])
+@pytest.mark.parametrize("family", ["gpt2", also("bloom"), "mamba", also("mixtral")])
 def test_a_teacher_of_any_family_teaches_with_or_without_fused_attention(
     family: str, base: dict[str, Path], tmp_path: Path
 ) -> None:

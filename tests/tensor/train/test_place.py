@@ -20,6 +20,7 @@ from runtime.train.distill import fit
 from runtime.train.objective import Bound, Choices, Side
 from runtime.train.place import Place
 from runtime.train.teaching import hidden_of
+from tests.longer import also
 from tests.tensor.train import world
 
 META = torch.device("meta")
@@ -151,7 +152,7 @@ def test_a_scaled_loss_moves_weights_where_its_gradient_is_finite_and_lowers_its
     assert Place(torch.device("cpu")).scaling().state() == {}
 
 
-@pytest.mark.parametrize("micro_batch", [None, 3])
+@pytest.mark.parametrize("micro_batch", [also(None), 3])
 def test_a_run_in_float16_learns_what_float32_learns(
     base: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch: int | None
 ) -> None:

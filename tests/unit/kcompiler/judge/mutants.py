@@ -150,6 +150,10 @@ def _put(parent: ast.AST, name: str, index: int | None, node: ast.AST) -> None:
         getattr(parent, name)[index] = node
 
 
+#: of the mutants of a module, every so many; all with KCOMPILER_MUTANTS=1 (tests/README.md)
+STRIDE = 1 if "KCOMPILER_MUTANTS" in os.environ else 3
+
+
 def long(module: str) -> Any:
     """A module whose mutants take ten seconds and more: they are asked by KCOMPILER_MUTANTS=1 (tests/README.md)."""
     unasked = "KCOMPILER_MUTANTS" not in os.environ
