@@ -104,7 +104,11 @@ def _parts(variant: str, each: Mapping[str, Made]) -> dict[str, Any]:
     if len(each) == 1:
         return {}
     return {
-        "parts": [{"package": name, "bytes": facts.measured(one.sizes[variant], "byte")} for name, one in each.items()]
+        "parts": [
+            # beside the decode that has a package of its own
+            {"package": name or "prefill", "bytes": facts.measured(one.sizes[variant], "byte")}
+            for name, one in each.items()
+        ]
     }
 
 

@@ -401,21 +401,27 @@ class _Making:
         self._ctx.progress(self._begun, self._total, what)
         self._begun += 1
 
-    def package(self, package: str, contract: contracts.Contract, toolchain: Mapping[str, str]) -> Made:
-        """Write the three forms of one package of a program, `contract` being the contract of it alone. Of the only one
-        that may be several, where the target has them apart."""
+    def package(self, package: str, contract: contracts.Contract, toolchain: Mapping[str, str]) -> dict[str, Made]:
+        """Write the three forms of one package of a program, `contract` being the contract of it alone; by name what it
+        came to, which of the only one may be several, where the target has them apart."""
         params, made = self._params, Made()
+        each: dict[str, Made] = {package: made}
         part = contracts.part(contract, "")
         programs, weights = self._converted(package, part)
         plan = {tensor.name: self._plan[tensor.name] for tensor in part.tensors}
         self._tell("saving")
         folder = self._ctx.out("package")
 
-        def saved(whole: _Whole, folder: Path, variant: str) -> int:
-            return sum(
-                save(program, folder / contracts.filename(variant, package or name), toolchain, params.deployment)
-                for name, (program, _) in whole.items()
-            )
+        def saved(whole: _Whole, folder: Path, variant: str) -> dict[str, int]:
+            files = {package or name: program for name, (program, _) in whole.items()}
+            return {
+                name: save(program, folder / contracts.filename(variant, name), toolchain, params.deployment)
+                for name, program in files.items()
+            }
+
+        def delivered(whole: _Whole, variant: str) -> None:
+            for name, size in saved(whole, folder, variant).items():
+                each.setdefault(name, Made()).sizes[variant] = size
 
         # beside the packages: it must hold half of the weights' bytes, and as many as the quantized ones have
         with quiet(), tempfile.TemporaryDirectory(dir=folder) as aside:
@@ -430,12 +436,12 @@ class _Making:
             for name in contract.functions:
                 every = [blocks[piece.function][0] for piece in contracts.pieces(contract, name)]
                 made.operations[name] = sum(len(block.operations) for block in every)
-            made.sizes["fp16"] = saved(whole, folder, "fp16")
+            delivered(whole, "fp16")
             ready = forms(plan, weights, self._stored, shelf)
             for program, functions in whole.values():
                 compress(program, functions, plan, weights, ready, shelf, params.deployment)
-            made.sizes["quantized"] = saved(whole, folder, "quantized")
-        return made
+            delivered(whole, "quantized")
+        return each
 
     def _converted(self, package: str, part: contracts.Contract) -> tuple[dict[str, Any], dict[str, Float]]:
         """The functions of one package, still float32, and the weights that they hold."""
@@ -467,7 +473,9 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
     toolchain = {"coremltools": ct.__version__, "torch": str(torch.__version__).split("+")[0]}
     parts = {package: contracts.part(contract, package) for package in contracts.parts(contract)}
     making = _Making(takes, params, ctx, plan, sum(len(part.functions) + 1 for part in parts.values()))
-    each = {name: making.package(name, part if name else contract, toolchain) for name, part in parts.items()}
+    each: dict[str, Made] = {}
+    for name, one in parts.items():
+        each |= making.package(name, one if name else contract, toolchain)
     made = sum(each.values(), Made())
     errata = recorded(params.errata, contract, made.done, REMOVED_PASSES, toolchain)
     described = conversion.packaged(contract, params, toolchain)

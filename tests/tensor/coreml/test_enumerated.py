@@ -231,10 +231,18 @@ def test_the_report_says_what_was_made(converted: Converted, made: Callable[[str
                 assert getattr(function, side) == getattr(other.functions[name], side)
 
 
-def test_two_conversions_are_the_same_bytes(
+def test_both_packages_are_counted_and_made_again_bit_for_bit(
     program: Stage, made: Callable[[str], dict[str, Path]], tmp_path: Path
 ) -> None:
-    packaged(program.root / "program", tmp_path, "iOS17")
+    """Each holds all weights: what is stored is stored twice."""
+    stage = packaged(program.root / "program", tmp_path, "iOS17")
+    for one in stage.reports["report"]["data"]["packages"]:
+        sizes = {each["package"]: each["bytes"]["value"] for each in one["parts"]}
+        assert list(sizes) == ["prefill", "decode"]
+        assert sum(sizes.values()) == one["bytes"]["value"]
+        for name, size in (("decode", sizes["decode"]), ("", sizes["prefill"])):
+            folder = tmp_path / "package" / contracts.filename(one["variant"], name)
+            assert sum(entry["bytes"] for entry in digest.manifest(folder)) == size
     assert digest.of_folder(tmp_path / "package") == digest.of_folder(made("iOS17")["package"])
 
 
