@@ -107,7 +107,8 @@ def applies(when: Applies, spec: Spec) -> bool:
         "weights": {spec.quantization.default.weights, *(rule.weights for rule in spec.quantization.rules)},
         "compute_unit": (unit,),
         "cache": (spec.shapes.decode.cache,),
-        "strategy": (spec.export.strategy,),
+        # of one length nothing is enumerated
+        "strategy": (spec.export.strategy if len(spec.shapes.prefill) > 1 else "multifunction",),
         "risk_tier": (spec.risk_tier,),
     }
     listed = all(

@@ -141,7 +141,7 @@ def _packages(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
         for one in contract.packages
     ]
     yield from _table(["package", "precision", "size"], rows)
-    if data["strategy"] == "enumerated":
+    if data["strategy"] == "enumerated" and len(contract.prefills()) > 1:
         lengths = " or ".join(str(length) for _, length in contract.prefills())
         yield f"One function runs every prefill: it takes `input_ids` of {lengths} tokens (EnumeratedShapes) alone. "
     yield f"Parameters: {shown(data['parameters'])}. Quantized: {shown(data['quantized_parameters'])}. "
