@@ -27,7 +27,7 @@ def test_a_number_where_words_are_choices_is_told_the_choices(tmp_path: Path) ->
         data.update(export={"deployment": 26})
 
     (found,) = laboratory.compiled(tmp_path, change).diagnostics
-    assert (found.code, found.help) == ("KC2101", "choose one of iOS18, iOS26")
+    assert (found.code, found.help) == ("KC2101", "choose one of iOS17, iOS18, iOS26")
     chosen = found.help.rpartition(" ")[2]
     assert "KC2101" not in laboratory.codes(tmp_path, lambda data: data.update(export={"deployment": chosen}))
 
