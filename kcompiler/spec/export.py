@@ -8,6 +8,7 @@ from kcompiler.spec.base import Section
 from runtime.contract.authoring import Profile
 from runtime.contract.chunks import MOST
 from runtime.contract.targets import ComputeUnits, Deployment, Strategy
+from runtime.contract.units import unit
 
 
 class Export(Section):
@@ -44,6 +45,7 @@ class Export(Section):
         "by itself, in as much memory as it takes; hosts of a delivery run them one after the other. The split is the "
         "one whose largest package is smallest.",
         examples=[4],
+        json_schema_extra=unit("package"),
     )
     profile: Profile = Field(
         default="gpu",
