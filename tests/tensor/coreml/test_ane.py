@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from kcompiler import tables
-from runtime.contract import Refusal
+from runtime.contract import Refusal, rows
 from runtime.contract import program as contracts
 from runtime.contract.authoring import Profile
 from runtime.contract.recipe import Recipe, Rule, Weights
@@ -27,13 +27,17 @@ from runtime.mil.lazy import LazyTensors
 from runtime.mil.lint import Rule as Lint
 from runtime.mil.lint import lint
 from runtime.mil.numerics import Mode
+from runtime.mil.quantize import Quantized
+from runtime.mil.stored import Stored
 from runtime.mil.verify import verify
 from runtime.models import bc1s
+from runtime.models.calibration import calibrate
 from runtime.models.export import export
+from runtime.steps.calibrate import CalibrateParams
 from runtime.steps.convert import ConvertParams
 from runtime.steps.export import ExportParams
 from runtime.steps.verify import VerifyParams
-from tests.longer import also
+from tests.longer import also, longer
 from tests.tensor.export.world import Stage, world
 from tests.tensor.mil import models
 
@@ -259,3 +263,34 @@ def test_a_spike_of_300_is_normed_in_float16_wherever_it_is_rounded(
         assert (apart > 0.9) if mode in lost_in else (apart < 1e-3), (mode, apart)
     graver = {one.rule for one in lint(opened, opened.functions["main"], RULES)}
     assert ("square" in graver) == isinstance(module, Squared)
+
+
+@longer
+def test_what_calibration_chose_stands_in_the_convolutions_bit_for_bit(llama: Made, tmp_path: Path) -> None:
+    forms = [
+        Rule(match="*norm*", weights="fp16"),
+        Rule(match="*.o_proj", weights="lut4", granularity="per_tensor"),
+        Rule(match="*embed_tokens", weights="int8"),
+        Rule(match="lm_head", weights="int8"),
+    ]
+    recipe = Recipe(default=Weights(weights="int4"), rules=forms)
+    ane = llama.takes["ane"]
+    source = rows.load(ane["dataset"] / "train.jsonl")[0]["source"]
+    asked = {port: ane[port] for port in ("dataset", "tokenizer", "checkpoint")}
+    first = Stage(tmp_path / "calibrated", asked)
+    calibrate(asked, CalibrateParams(recipe=recipe, threads=1, sources={source: 8}), first)
+    taken = {"program": ane["program"], "stored": first.root / "stored"}
+    second = Stage(tmp_path / "converted", taken)
+    convert(taken, ConvertParams(recipe=recipe, islands=[], calibrated=True), second)
+    contract = contracts.part(contracts.load(second.root / "package"), "")
+    opened = package.open(second.root / "package" / "quantized.mlpackage")
+    held = LazyTensors(ane["checkpoint"] / "model.safetensors")
+    chosen = dict(Stored(first.root / "stored"))
+    assert len(chosen) == 7
+    assert readback.recipe(opened, contract, recipe, held, chosen).findings == []
+    name = "model.layers.0.self_attn.q_proj.weight"
+    form = chosen[name]
+    assert isinstance(form, Quantized)
+    chosen[name] = form._replace(data=np.negative(form.data))
+    (one, *_) = {found.message for found in readback.recipe(opened, contract, recipe, held, chosen).findings}
+    assert one == "is not, bit for bit, what calibration chose"
