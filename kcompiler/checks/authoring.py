@@ -10,6 +10,7 @@ from kcompiler.facts.models import head_dim
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.families import ANE_NAMES, ane_lacks
+from runtime.contract.targets import UNITS
 
 #: elements of float16 that the last axis of an input or output is padded to
 _ALIGNED = 32
@@ -26,6 +27,20 @@ def _family(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             label=why,
             help=f"write profile: gpu, or choose one of {ANE_NAMES}",
             related=(tree.related("/student/architecture/family", "the student's family"),),
+        )
+
+
+def _elsewhere(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    allowed = spec.export.compute_units
+    if spec.export.profile == "ane" and "ane" not in UNITS[allowed]:
+        yield tree.diagnostic(
+            "KC4945",
+            "/export/compute_units",
+            f"the functions are written for the Neural Engine, and `{allowed}` lets nothing compute there",
+            severity="warning",
+            label=f"allows {' and '.join(UNITS[allowed])}",
+            help="write compute_units: cpu_and_ne or all, or profile: gpu",
+            related=(tree.related("/export/profile", "what the functions are written for"),),
         )
 
 
@@ -102,6 +117,7 @@ def _islands(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 CHECKS = (
     Check(_family, "export", "student"),
     Check(_static, "export"),
+    Check(_elsewhere, "export"),
     Check(_blocks, "export", "quantization"),
     Check(_islands, "export", "quantization"),
     Check(_padded, "export", "shapes", "student"),
