@@ -79,9 +79,9 @@ def test_the_package_of_a_spec_continues_as_its_checkpoint(home: Home):
     assert [len(line) for line in found["milquantized"]] == [len(line) for line in found["torch"]]
 
 
-def test_a_prompt_longer_than_every_prefill_is_read_by_decode(home: Home):
+def test_a_prompt_longer_than_every_prefill_is_read_by_decode(passed: Home):
     """The longest prefill reads its beginning; the same ids as with a prefill that holds it."""
-    sources = parts(home)
+    sources = parts(passed)
     model = models.opened("mil", sources.model, sources.packages, "fp16")
     ids = [7 + number % 40 for number in range(40)]
     whole = model.begin(ids)[1]

@@ -230,7 +230,7 @@ def test_kill_9_at_random_moments_also_inside_steps(folder: Path) -> None:
     expected = undisturbed(folder, slow)
     chance = random.Random(20261120)
     resumed = 0
-    for turn in range(30 if STRIDE == 1 else 8):
+    for turn in range(30 if STRIDE == 1 else 12):
         root = folder / str(turn)
         root.mkdir()
         content = slow(root)
