@@ -185,6 +185,8 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
         loop = Loop(item, contract, mode)
         found = compared(loop, index, goldens, params, _watched(loop))
         variants.append({"variant": variant, "mode": mode, **found})
+        # what interprets the next one is made when this one is gone
+        del loop, item
     problems = _provenance(contract, params, ctx.digests)
     due = [piece for name in contract.functions for piece in contracts.pieces(contract, name)]
     present = sum(piece.function in item[piece.package].functions for item in opened.values() for piece in due)

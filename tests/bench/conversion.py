@@ -5,6 +5,13 @@
 A Llama whose float32 checkpoint is made here. Each step runs in a process of its own, as `apply` starts it; its memory
 is looked at every 20 ms: `anonymous` is what only it holds and what must fit in memory, `resident` counts the pages of
 files that it has mapped too, which the system takes back when it needs them. Both are beside what was there before.
+
+Seen (two busy cores, `--size 1b`, float16 package of 2.2 GB, by the number of chunks; export reads the whole checkpoint):
+
+    chunks    export anonymous  resident    convert anonymous  resident
+         1          0.29          2.29            0.19           4.19
+         4          0.28          2.28            0.18           1.54
+         8          0.29          2.29            0.18           1.34
 """
 
 from __future__ import annotations

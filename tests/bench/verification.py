@@ -6,6 +6,10 @@ A Llama of the shape of SmolLM2-135M (49,152 tokens: the logits of 512 positions
 its vectors are made here. Each step runs in a process of its own, as `apply` starts it, and its memory is looked at
 every 20 ms, as in `tests.bench.conversion`; `anonymous` is what only it holds. Printed is it over the bytes of the
 float16 package, and over one array of float32 logits of the longest prefill. More lengths must not cost more.
+
+Seen (`--size 135m --lengths 512`, package of 0.27 GB): probe 1.9 packages = 5.0 × logits, export with its golden
+vectors 1.7 = 4.6, convert 0.8, verify 4.0 = 10.7 (5.4 = 14.4 when logits were compared in float64 as a whole). Of the
+tiny size 32,64 costs what 64 alone does: 16.7 and 17.0 × logits in verify.
 """
 
 from __future__ import annotations

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from transformers import PreTrainedModel
 
 from runtime import digest
 from runtime.contract import BrokenEvidence, Refusal
 from runtime.contract import program as contracts
+from runtime.contract.authoring import Profile
 from runtime.contract.chunks import HIDDEN
 from runtime.contract.recipe import Recipe
 from runtime.mil import held, pieces
@@ -23,7 +25,7 @@ from runtime.mil.kept import Kept
 from runtime.mil.lazy import LazyTensors
 from runtime.mil.loop import Host
 from runtime.mil.verify import _provenance, read_back
-from runtime.models import build, chunking, export
+from runtime.models import bc1s, build, chunking, export
 from tests.longer import also, longer
 from tests.tensor.coreml.conftest import CONVERT, EXPORT, RECIPE, Converted, converted_again
 from tests.tensor.coreml.test_verify import PARAMS
@@ -35,15 +37,28 @@ RECIPES: dict[str, Recipe | None] = {"fp16": None, "quantized": RECIPE}
 PREFIX = [5, 77, 130, 9, 41]
 
 
-def split(checkpoint: Path, of: contracts.Contract, root: Path, count: int, **changes: Any) -> Stage:
+def split(
+    checkpoint: Path, of: contracts.Contract, root: Path, count: int, profile: Profile = "gpu", **changes: Any
+) -> Stage:
     """A checkpoint exported and converted in chunks, the rest of its contract taken from one in one piece."""
     program = root / "program"
     program.mkdir(parents=True)
-    params = EXPORT.model_copy(update={"chunks": count, "prefill": [16]})
-    functions, linted = export.programs(build.load(checkpoint), params, program, lambda _done, _name: None)
+    params = EXPORT.model_copy(update={"chunks": count, "prefill": [16], "profile": profile})
+    model = build.load(checkpoint)
+    functions, linted = export.programs(model, params, program, lambda _done, _name: None)
     assert not any(findings for _, findings in linted.values())
-    (program / "contract.json").write_text(contracts.dump(of.model_copy(update={"functions": functions})))
+    made = bc1s.authored(model) if profile == "ane" else None
+    (program / "contract.json").write_text(
+        contracts.dump(of.model_copy(update={"functions": functions, "authoring": made, "tensors": held_of(model)}))
+    )
     return converted_again(program, root, CONVERT.model_copy(update=changes))
+
+
+def held_of(model: PreTrainedModel) -> list[contracts.Stored]:
+    """The tensors of a checkpoint, as its contract has them."""
+    state = dict(model.named_parameters())
+    aliases = export.aliases_of(model).items()
+    return [contracts.Stored(name=name, aliases=others, shape=list(state[name].shape)) for name, others in aliases]
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +170,29 @@ def test_every_tensor_and_island_is_read_back_from_the_chunk_that_holds_it(conve
     assert held[0] & held[2] == embedding
     assert set.union(*held) == {tensor.name for tensor in contract.tensors}
     assert [piece.layers for piece in contract.functions["decode"].pieces or ()] == [(0, 1), (1, 2), (2, 2)]
+
+
+@longer
+def test_chunks_written_for_the_neural_engine_hold_the_golden_vectors(converted: Converted, tmp_path: Path) -> None:
+    """Each is fed the masks and angles that its own layers need, and hands on what every chunk does."""
+    of = contracts.load(converted.program)
+    root = split(converted.takes["checkpoint"], of, tmp_path / "ane", 3, "ane", islands=["logits"]).root
+    found = sections(root, converted.takes["checkpoint"], islands=["logits"])
+    assert {name: part["violations"]["value"] for name, part in found.items()} == dict.fromkeys(found, 0)
+    mine = host(root, "fp16")
+    decode = mine.contract.functions["decode"].pieces or []
+    assert [[value.name for value in piece.inputs] for piece in decode] == [
+        ["input_ids", "mask", "cos", "sin", "key_cache", "value_cache"],
+        ["hidden_states_1", "mask", "cos", "sin", "key_cache", "value_cache"],
+        ["hidden_states_2"],
+    ]
+    assert decode[1].inputs[0].shape == [1, 1, 128]
+    index, goldens = goldens_of(converted.takes["goldens"], of)
+    case = next(one for one in index["decode"] if one["start"] == "prefill_16" and one["prompt_tokens"] == 15)
+    at = f"decode/{case['case']}"
+    prompt, tokens = goldens[f"{at}/prompt"][0].tolist(), goldens[f"{at}/tokens"].tolist()
+    logits, wanted = mine.decode(prompt, int(case["steps"]), tokens).logits, goldens[f"{at}/logits"]
+    assert np.abs(np.stack(logits) - wanted).max() < 0.01 * np.abs(wanted).max()
 
 
 @longer
