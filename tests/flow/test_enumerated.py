@@ -34,6 +34,7 @@ def test_a_spec_with_one_prefill_passes_and_its_delivery_answers(case: str, fres
 
     def asked(data: dict[str, Any]) -> None:
         core_alone(data)
+        data["shapes"]["prefill"] = [32, 48]
         data["export"] = {"strategy": "enumerated", "deployment": target}
         data["quantization"]["default"] = form
 

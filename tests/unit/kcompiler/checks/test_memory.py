@@ -52,6 +52,10 @@ def recipe(**more: Any) -> Any:
     return section("quantization", **more)
 
 
+#: of one length nothing is enumerated, and nothing is said of that
+APART = several(section("export", deployment="iOS17", strategy="enumerated"), section("shapes", prefill=[64]))
+
+
 def tensors(**shapes: list[int]) -> str:
     header = {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
     text = json.dumps(header)
@@ -136,6 +140,9 @@ CLAIMS = [
           ("layers 21.7 kB",), machine(model=SERVING)),
     Claim("one scale per tensor", recipe(default={"weights": "int8", "granularity": "per_tensor"}), ("KC4703",),
           ("embedding 16.39 kB",), machine(model=SERVING)),
+    Claim("decode in a package of its own has weights of its own", APART, ("KC4702",), ("in each of two packages", "164.5 kB"),
+          machine(model=SERVING + WEIGHTS - 1)),
+    Claim("and both just fit", APART, ("KC4703",), table=machine(model=SERVING + WEIGHTS)),
     Claim("an untied head is stored too", student(tie_word_embeddings=False), ("KC4702",), ("head 17.41 kB",),
           machine(model=SERVING)),
     Claim("training on the border", stage(losses=TEXT_ONLY), ("KC4705", "KC4707"), table=machine(memory=STATE)),
