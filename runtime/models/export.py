@@ -163,6 +163,7 @@ def traced(plan: Planned) -> ExportedProgram:
         program = program.run_decompositions({torch.ops.aten.gelu.default: _gelu})
     _clean(program)
     if plan.flexible:
+        _state_extents(program)
         program.graph_module.graph.eliminate_dead_code()
         program.graph_module.recompile()
     else:
@@ -212,6 +213,21 @@ def _clean(program: ExportedProgram) -> None:
     graph.lint()
     program.graph_module.recompile()
     program._example_inputs = None
+
+
+def _state_extents(program: ExportedProgram) -> None:
+    """Write every extent that is known where a shape leaves it to be found (-1): beside an open one coremltools finds
+    none, and declares it open too."""
+    for node in program.graph.nodes:
+        if node.op == "call_function" and str(node.target).startswith(
+            ("aten.view.", "aten.reshape.", "aten._unsafe_view.")
+        ):
+            known = node.meta["val"].shape
+            sizes = [
+                extent if size == -1 and isinstance(extent, int) else size
+                for size, extent in zip(node.args[1], known, strict=True)
+            ]
+            node.args = (node.args[0], sizes)
 
 
 def _number(program: ExportedProgram) -> None:
