@@ -459,8 +459,9 @@ class _Making:
         for tensor in part.tensors:
             # a chunk may hold a tied tensor under the other name alone
             held = next(weights[name] for name in (tensor.name, *tensor.aliases) if name in weights)
-            # a convolution's has two axes more
-            weights[tensor.name] = held.reshape(tensor.shape)
+            # a convolution's has axes of one behind
+            convolved = held.ndim > len(tensor.shape)
+            weights[tensor.name] = held.reshape(held.shape[: len(tensor.shape)]) if convolved else held
         return programs, weights
 
 

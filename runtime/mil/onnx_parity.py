@@ -18,6 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 from runtime.contract import BrokenEvidence, Context
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.mil import package as packages
 from runtime.mil import pieces
 from runtime.mil.findings import Findings
 from runtime.mil.golden import Index, Tensors, coverage, goldens_of
@@ -205,10 +206,11 @@ def verify(takes: Mapping[str, Path], params: VerifyOnnxParams, ctx: Context) ->
         contract, lambda piece: _Session(folder / f"{piece.function}.onnx", piece.outputs, params.threads)
     )
     sessions = pieces.functions(contract, made)
-    opened = pieces.opened(takes["float32"], "float32", contract)
     # the exported program knows no state; what was converted of it may
-    kept = any(one.states for package in opened.values() for one in package.functions.values())
-    converted = Loop(opened, contracts.stateful(contract) if kept else contract, "exact32")
+    saved = [packages.open(takes["float32"] / contracts.filename("float32", one)) for one in contracts.parts(contract)]
+    kept = any(one.states for package in saved for one in package.functions.values())
+    there = contracts.stateful(contract) if kept else contract
+    converted = Loop(pieces.opened(takes["float32"], "float32", there), there, "exact32")
     data = compared({"onnx": Host(sessions, contract), "coreml": converted}, contract, index, goldens, params)
     data["bytes"] = facts.measured(sum(one.stat().st_size for one in folder.iterdir()), "byte")
     ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))
