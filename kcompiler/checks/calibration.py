@@ -51,6 +51,16 @@ def _there(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             )
             continue
         held = _held(spec, world, name, calibration.split)
+        made = _made(source)
+        if held is None and made is not None and made < count:
+            yield tree.diagnostic(
+                "KC4918",
+                at,
+                f"source `{name}` has fewer rows than calibration asks for",
+                label=f"{count}, and it makes {made} for all splits together",
+                help=f"ask for fewer than {made}, or let it make more",
+                related=(tree.related(f"/data/sources/{index}", "this source"),),
+            )
         if held is not None and held < count:
             yield tree.diagnostic(
                 "KC4918",
@@ -66,6 +76,12 @@ def _held(spec: Spec, world: World, name: str, split: str) -> int | None:
     """Rows of a source in a split, by the data step's own rules; None where they cannot be read here."""
     reads = whole(spec.data, world)
     return None if reads is None or first_wrong(reads) else held(reads, spec.data.shares, name, split)
+
+
+def _made(source: Any) -> int | None:
+    """Rows that a generator makes, of all splits together; None of what is read from a file."""
+    rows = getattr(source.params, "rows", None) if source.kind == "generator" else None
+    return rows if isinstance(rows, int) else None
 
 
 def _chooses(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:

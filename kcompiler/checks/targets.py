@@ -32,7 +32,10 @@ def _functions(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         _STRATEGY if written else _DEPLOYMENT,
         f"a package for {target} has one function, and there is one for every length",
         label="several functions a package came with iOS 18",
-        help="write `strategy: enumerated` in `export`, or `deployment: iOS18`",
+        # an enumerated prefill is in one package
+        help="write `strategy: enumerated` in `export`, or `deployment: iOS18`"
+        if spec.export.chunks == 1
+        else "write `strategy: enumerated` and no `chunks` in `export`, or `deployment: iOS18`",
         related=(tree.related(_DEPLOYMENT, "the oldest system that loads it"),) if written else (),
     )
 
@@ -54,7 +57,7 @@ def _newer(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             f"{at}/{key}" if f"{at}/{key}" in tree.values else at,
             f"a package for {spec.export.deployment} stores no {form.newer}",
             label=f"{form.said} came with iOS 18",
-            help="write `weights: int8`, or `lut1`, `lut2`, `lut4`, `lut6` or `lut8` with `granularity: per_tensor`, "
+            help="write `weights: int8` or `sparse`, or `lut1`, `lut2`, `lut4`, `lut6` or `lut8` with `granularity: per_tensor`, "
             "or `deployment: iOS18` in `export`",
             related=(tree.related(_DEPLOYMENT, "the oldest system that loads it"),),
         )

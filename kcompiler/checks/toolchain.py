@@ -102,10 +102,12 @@ def applies(when: Applies, spec: Spec) -> bool:
     unit = Targets().compute_unit if targets is None else targets.compute_unit
     if targets is None and unit not in UNITS[spec.export.compute_units]:
         unit = UNITS[spec.export.compute_units][0]
+    # who writes for the Neural Engine means it, whatever else is declared
+    written = ("ane",) if spec.export.profile == "ane" else ()
     facts: dict[str, Collection[object]] = {
         "family": (a.family,),
         "weights": {spec.quantization.default.weights, *(rule.weights for rule in spec.quantization.rules)},
-        "compute_unit": (unit,),
+        "compute_unit": (unit, *written),
         "cache": (spec.shapes.decode.cache,),
         # of one length nothing is enumerated
         "strategy": (spec.export.strategy if len(spec.shapes.prefill) > 1 else "multifunction",),

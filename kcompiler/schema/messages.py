@@ -158,7 +158,7 @@ def _required(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
     elif field.get("description"):
         help = f"`{name}`: {field['description']}"
     else:
-        help = f"choose one of {', '.join(map(str, field.get('enum', [])))}"
+        help = _choices_help(field.get("enum", ())) or described(child(pointer, name))
     yield tree.diagnostic(
         "KC2102",
         child(pointer, misspelt) if misspelt else pointer,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -164,7 +165,7 @@ def converted(
     # numbers of names go on in a process, and coremltools forgets them after a conversion that ended well alone
     Builder.name_count.clear()
     with _toolchain(f"the {function.kind} of {function.length}"):
-        return ct.convert(
+        found = ct.convert(
             program,
             convert_to="milinternal",
             inputs=inputs,
@@ -173,6 +174,27 @@ def converted(
             minimum_deployment_target=ct.target[deployment],
             pass_pipeline=_halves()[0],
         )
+    _name_moves(found, function)
+    return found
+
+
+#: how coremltools calls what its passes add to move elements, beside what the graph calls so
+_MOVE = re.compile(r"(?:transpose|reshape)_[0-9]+")
+
+
+def _name_moves(made: Any, function: contracts.Function) -> None:
+    """Name operations that only move elements by where they stand, in place: a pass of coremltools adds transposes in
+    the order of a set, which is another one under another hash seed, and numbers them by it. What an island is known by
+    keeps its name."""
+    known = {node for paths in function.modules.values() for nodes in paths.values() for node in nodes}
+    for block in made.functions.values():
+        moves = [op for op in block.operations if _MOVE.fullmatch(op.name) and op.name not in known]
+        for number, op in enumerate(moves):
+            name = f"{op.op_type}_at_{number}"
+            for order in (op.inputs[key].op for key in ("perm", "shape") if key in op.inputs):
+                if order is not None and order.op_type == "const" and order.name.startswith(f"{op.name}_"):
+                    order.name = order.outputs[0].name = f"{name}_order"
+            op.name = op.outputs[0].name = name
 
 
 def _declared(shapes: Sequence[Sequence[int]]) -> Any:

@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 #: codes that cannot stand alone: reading stops because of other mistakes
 _BESIDE = {
     "KC1024": {"KC1019"},
-    # an enumerated package is warned of what was reported of such packages
-    **{code: {"KC4813"} for code in ("KC4888", "KC4931", "KC4932", "KC4933", "KC4944")},
+    # of an enumerated package, and of one for the Neural Engine, it is told what was reported of such packages
+    **{code: {"KC4813"} for code in ("KC4888", "KC4931", "KC4932", "KC4933")},
+    **{f"KC494{last}": {"KC4813"} for last in range(6)},
 }
 
 
