@@ -10,6 +10,7 @@ from kcompiler.facts import sizes
 from kcompiler.facts.rows import first_wrong, held, whole
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from kcompiler.spec.data import GeneratorSource, Source
 
 _SOURCES = "/quantization/calibration/sources"
 #: read by row and multiplied by nothing; a head that is tied to it is stored as it is
@@ -78,9 +79,9 @@ def _held(spec: Spec, world: World, name: str, split: str) -> int | None:
     return None if reads is None or first_wrong(reads) else held(reads, spec.data.shares, name, split)
 
 
-def _made(source: Any) -> int | None:
+def _made(source: Source) -> int | None:
     """Rows that a generator makes, of all splits together; None of what is read from a file."""
-    rows = getattr(source.params, "rows", None) if source.kind == "generator" else None
+    rows = getattr(source.params, "rows", None) if isinstance(source, GeneratorSource) else None
     return rows if isinstance(rows, int) else None
 
 

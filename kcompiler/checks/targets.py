@@ -57,8 +57,8 @@ def _newer(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             f"{at}/{key}" if f"{at}/{key}" in tree.values else at,
             f"a package for {spec.export.deployment} stores no {form.newer}",
             label=f"{form.said} came with iOS 18",
-            help="write `weights: int8` or `sparse`, or `lut1`, `lut2`, `lut4`, `lut6` or `lut8` with `granularity: per_tensor`, "
-            "or `deployment: iOS18` in `export`",
+            help="write `weights: int8` or `sparse`, or `lut1`, `lut2`, `lut4`, `lut6` or `lut8` with "
+            "`granularity: per_tensor`, or `deployment: iOS18` in `export`",
             related=(tree.related(_DEPLOYMENT, "the oldest system that loads it"),),
         )
 
