@@ -87,7 +87,11 @@ def test_a_shipped_rule_blocks(rule: LoadedRule) -> None:
 QUICK = frozenset({"mode", "operator", "threshold", "unit", "on", "how", "expression"})
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.rule.mode == "block"], ids=named)
+#: every third rule; all of them with KCOMPILER_MUTANTS=1
+SLIPPED = [rule for rule in RULES if rule.rule.mode == "block"][:: 1 if "KCOMPILER_MUTANTS" in os.environ else 3]
+
+
+@pytest.mark.parametrize("rule", SLIPPED, ids=named)
 def test_the_cases_notice_a_slip_in_the_rule(rule: LoadedRule) -> None:
     """Policy mutation score: `kcompiler policy test PACK --add` writes the cases that are missing."""
     every = "KCOMPILER_MUTANTS" in os.environ

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.longer import also
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests/device/check.py"
 
@@ -20,7 +22,9 @@ def check() -> dict[str, Any]:
     return runpy.run_path(str(SCRIPT))
 
 
-@pytest.mark.parametrize("part", ["card", "resume", "repeated", "smollm2", "judged", "memory", "apart"])
+@pytest.mark.parametrize(
+    "part", ["card", also("resume"), also("repeated"), also("smollm2"), also("judged"), "memory", also("apart")]
+)
 def test_a_part_runs_on_the_processor(check: dict[str, Any], part: str) -> None:
     found = check["PARTS"][part][0](True)
     assert json.loads(json.dumps(found)) == found

@@ -282,6 +282,8 @@ def test_the_same_choice_beside_fused_attention_is_a_refusal() -> None:
 class _Contract:
     """Of a contract what the readback reads: one tensor, and the graph input that it came from."""
 
+    authoring = None
+
     def __init__(self, tensor: str, parameter: str) -> None:
         self.name, self.aliases, self.shape = tensor, (), (120, 64)
         self.tensors, self.functions, self.parameters = [self], {"main": self}, {parameter: tensor}

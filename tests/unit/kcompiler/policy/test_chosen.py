@@ -40,7 +40,7 @@ WRONG = [
     (ANSWERS, 'where: {step: "runners[*]", has: studnt}', "KC6026 error", "can never be `studnt`", "`student`"),
     (ANSWERS, "where: {step: split, has: tests}", "KC6026 error", "can never be `tests`", "`test`"),
     (START, 'where: {step: "params.runners[*]", has: studnt}', "KC6026 error", "can never be `studnt`", "`student`"),
-    (START, "where: {step: params.strategy, has: multifunctoin}", "KC6027 error", "at `params.strategy`",
+    (START, "where: {step: params.strategy, has: multifunctoin}", "KC6026 error", "can never be `multifunctoin`",
      "`multifunction`"),
     (START, "where: {step: params.init, has: wrds}", "KC6027 error", "no step of this plan has `wrds`", "by `when`"),
     (START, "mode: warn\nwhere: {step: params.init, has: wrds}", "KC6027 warning", "has `wrds`", "by `when`"),
