@@ -127,7 +127,7 @@ def _check_target(contract: contracts.Contract, params: ConvertParams) -> None:
             raise Refusal(
                 f"a package for {params.deployment} has no {asked.newer}, which `{place}` asks for",
                 place="quantization",
-                action="store it as int8 or in one palette of 2, 4, 6 or 8 bits, or write `deployment: iOS18`",
+                action="store it as int8, sparse or in one palette (1, 2, 4, 6, 8 bits), or write `deployment: iOS18`",
             )
 
 

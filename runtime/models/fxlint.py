@@ -239,8 +239,9 @@ def _whole(program: ExportedProgram) -> Iterator[Finding]:
 def _softplus(program: ExportedProgram) -> Iterator[Finding]:
     for node in program.graph.nodes:
         if node.op == "call_function" and str(node.target).startswith("aten.softplus."):
-            threshold, beta = float(_given(node, "threshold")), float(_given(node, "beta"))  # type: ignore[arg-type]
-            if threshold < _SOFTPLUS_THRESHOLD:
+            threshold, beta = _given(node, "threshold"), _given(node, "beta")
+            # what is no number here cannot be held to the bound
+            if not isinstance(threshold, int | float) or threshold < _SOFTPLUS_THRESHOLD:
                 yield Finding(
                     "FX-SOFTPLUS", node.name, f"threshold {threshold} (beta {beta}) is ignored by coremltools"
                 )
