@@ -8,11 +8,11 @@ from runtime.contract import Refusal
 class UnsupportedOp(Refusal):
     """An op, parameter, attribute or dtype whose meaning is not modelled; `op` is its type, `place` says where."""
 
-    def __init__(self, message: str, *, op: str, place: str = "") -> None:
+    def __init__(self, message: str, *, op: str, place: str = "", action: str = "") -> None:
         super().__init__(
             message,
             place=place,
-            action="express the model with modelled ops, or add the op to runtime/mil/ops with its test",
+            action=action or "express the model with modelled ops, or add the op to runtime/mil/ops with its test",
             code="KR0610",
         )
         self.op = op

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from typing import Annotated
 
 import numpy as np
 
 from runtime.mil.errors import UnsupportedOp
-from runtime.mil.numerics import Array
+from runtime.mil.numerics import Array, Rounding
 from runtime.mil.ops.padding import around, custom, halves
-from runtime.mil.ops.registry import Floats, op
+from runtime.mil.ops.registry import Domain, Floats, op
 
 Sizes = tuple[int, ...]
+#: weights of `conv_quantized`, as they are stored
+Bytes = Annotated[Array, Domain(frozenset({"uint8"}), same=False)]
 
 
 @op("conv", loose=7)
@@ -46,6 +49,49 @@ def conv(
     if bias is not None:
         product = product + bias.reshape(-1, *[1] * rank)
     return product
+
+
+def _per_filter(what: str, numbers: Array, weight: Array) -> Array:
+    """One number, or one for each of the O filters, beside weight_O(C/groups)*."""
+    if numbers.size not in (1, weight.shape[0]) or numbers.size not in (1, numbers.shape[0]):
+        raise UnsupportedOp(
+            f"conv_quantized: {what} of shape {numbers.shape} for {weight.shape[0]} filters is not modelled",
+            op="conv_quantized",
+        )
+    return numbers.reshape(-1, *[1] * (weight.ndim - 1))
+
+
+@op("conv_quantized")
+def conv_quantized(
+    x: Floats,
+    weight: Bytes,
+    bias: Bytes | None = None,
+    quant_scale: Floats | None = None,
+    quant_bias: Floats | None = None,
+    quantization_type: str = "",
+    nbits: int = 8,
+    strides: Sizes | None = None,
+    pad_type: str = "valid",
+    pad: Sizes | None = None,
+    dilations: Sizes | None = None,
+    groups: int = 1,
+    *,
+    inner: Rounding,
+) -> Array:
+    """`conv` with weight · quant_scale + quant_bias, as the TensorFlow front end writes a convolution of a quantized
+    graph. Of the other forms (a look-up table, fewer bits, a bias of bytes) no text says what they mean."""
+    form = (quantization_type, nbits, bias is None)
+    if form != ("linear", 8, True):
+        raise UnsupportedOp(
+            f"conv_quantized of type {quantization_type!r} with {nbits} bits{'' if form[2] else ' and a bias'}"
+            " is not modelled",
+            op="conv_quantized",
+        )
+    if quant_scale is None or quant_bias is None:
+        raise ValueError("a quantized convolution without quant_scale or quant_bias")
+    scale, offset = _per_filter("quant_scale", quant_scale, weight), _per_filter("quant_bias", quant_bias, weight)
+    wide = inner(inner(weight.astype(np.float32) * scale) + offset)
+    return conv(x, wide, None, strides, pad_type, pad, dilations, groups)
 
 
 def _transposed_pads(

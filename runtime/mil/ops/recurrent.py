@@ -1,8 +1,10 @@
-"""Recurrent layers over a sequence: lstm and rnn. Composite: float32 inside, except in `fp16_strict`.
+"""Recurrent layers over a sequence: lstm, gru and rnn. Composite: float32 inside, except in `fp16_strict`.
 
 Meaning: Apple's MIL op reference, module `recurrent` of iOS15 and iOS17. x_SBI; weights have one block of H rows
-per gate. What the text leaves open (peepholes, clipping, scaled activations) is refused. So is `gru` as a whole: no
-front end writes it, and its text contradicts itself on where the reset gate stands.
+per gate. What the text leaves open (peepholes, clipping, scaled activations) is refused. Where the reset gate of a gru
+stands its text leaves open too. Apple's `NeuralNetwork.proto` (GRULayerParams) says it, and coremltools' own tests of
+the op do (`TestGRU` of iOS14 to iOS18, which run on a device): before the product, and with iOS18's `reset_after`
+after it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from runtime.mil.errors import UnsupportedOp
 from runtime.mil.numerics import Array, Rounding
 from runtime.mil.ops.registry import Floats, op
 
-_ONE = np.float32(1)
+_ONE, _ZERO = np.float32(1), np.float32(0)
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
     "sigmoid": lambda x: _ONE / (_ONE + np.exp(-x)),
@@ -82,6 +84,45 @@ def rnn(
 
     back = _direction("rnn", direction, "forward", "reverse")
     outputs, (last,) = _unrolled(cell, _products(x, weight_ih, bias, inner), (initial_h,), back=back)
+    return outputs if output_sequence else last[None], last
+
+
+@op("gru", result=_rnn_result, added={"reset_after": 8, "input_bias": 8})
+def gru(
+    x: Floats,
+    initial_h: Floats,
+    weight_ih: Floats,
+    weight_hh: Floats,
+    bias: Floats | None = None,
+    input_bias: Floats | None = None,
+    direction: str = "forward",
+    output_sequence: bool = False,
+    recurrent_activation: str = "sigmoid",
+    activation: str = "tanh",
+    reset_after: bool = False,
+    *,
+    inner: Rounding,
+) -> tuple[Array, ...]:
+    """x_SBI, initial_h_BH, weight_*_(3·H)(I or H) for the gates reset, output and update → every step (or the last)
+    SBH, last BH. The reset gate scales the state before its product; with `reset_after` the product and `bias`, as
+    PyTorch's layer does."""
+    gate, act = (_activation("gru", name, inner) for name in (recurrent_activation, activation))
+    across = [part.T for part in np.split(weight_hh, 3)]
+    offsets = [_ZERO] * 3 if bias is None else np.split(bias, 3)
+
+    def carried(h: Array, which: int) -> Array:
+        return inner(inner(h @ across[which]) + offsets[which])
+
+    def cell(step: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
+        (h,) = states
+        reset, new, update = np.split(step, 3, axis=-1)
+        r, z = gate(inner(reset + carried(h, 0))), gate(inner(update + carried(h, 2)))
+        turned = inner(r * carried(h, 1)) if reset_after else carried(inner(r * h), 1)
+        return (inner(inner((_ONE - z) * act(inner(new + turned))) + inner(z * h)),)
+
+    back = _direction("gru", direction, "forward", "reverse")
+    products = _products(x, weight_ih, input_bias, inner)
+    outputs, (last,) = _unrolled(cell, products, (initial_h,), back=back)
     return outputs if output_sequence else last[None], last
 
 

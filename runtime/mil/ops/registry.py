@@ -86,6 +86,9 @@ class Op:
         return (self.result if self.result in BY_NAME else dtypes[self.result],)
 
 
+#: ops whose results the program does not determine: none is ever modelled
+RANDOM = frozenset({"random_bernoulli", "random_categorical", "random_normal", "random_uniform"})
+
 Registry = Mapping[tuple[str, int], Op]
 
 #: (op type, first opset) → op
@@ -158,4 +161,12 @@ def find(registry: Registry, name: str, opset: int, place: str) -> Op:
         found = registry.get((name, since))
         if found is not None:
             return found
+    if name in RANDOM:
+        raise UnsupportedOp(
+            f"op {name} of opset CoreML{opset} is not modelled ({place}): its numbers are drawn anew in every run, or"
+            " from a seed by a generator that is not documented, so that the program does not say what it gives",
+            op=name,
+            place=place,
+            action="draw the numbers outside and give them to the function as an input",
+        )
     raise UnsupportedOp(f"op {name} of opset CoreML{opset} is not modelled ({place})", op=name, place=place)

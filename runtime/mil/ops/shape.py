@@ -8,13 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.numerics import Array
-from runtime.mil.ops.registry import Anything, Floats, Indices, Kernel, Many, Numbers, Reference, Sizes, op
+from runtime.mil.ops.registry import (
+    BOOL,
+    FLOAT,
+    INT,
+    Anything,
+    Domain,
+    Floats,
+    Indices,
+    Kernel,
+    Many,
+    Numbers,
+    Reference,
+    Sizes,
+    op,
+)
+
+#: tensors of which only the shapes are read, and one number and one flag for each of them
+References = Annotated[tuple[Array, ...], Domain(FLOAT | INT | BOOL, same=False, variadic=True)]
+Places = Annotated[tuple[Array, ...], Domain(INT, same=False, variadic=True)]
+Flags = Annotated[tuple[Array, ...], Domain(BOOL, same=False, variadic=True)]
 
 
 def _reshaped(x: Array, shape: Sequence[int]) -> Array:
@@ -47,6 +66,15 @@ def reshape(x: Anything, shape: Sizes) -> Array:
 @op("reshape", since=7, moves=True, plan=_planned(_reshaped))
 def reshape_ios17(x: Anything, shape: Sizes) -> Array:
     return _reshaped(x, list(shape))
+
+
+@op("reshape_like", since=6, moves=True)
+def reshape_like(x: Anything, ref_tensors: References, begins: Places, ends: Places, end_masks: Flags) -> Array:
+    """To the sizes [begin:end] of each reference in turn; a mask leaves the end open."""
+    sizes: list[int] = []
+    for other, begin, end, is_open in zip(ref_tensors, begins, ends, end_masks, strict=True):
+        sizes += other.shape[int(begin) : None if is_open else int(end)]
+    return x.reshape(sizes)
 
 
 @op("transpose", moves=True)

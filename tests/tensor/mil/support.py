@@ -8,6 +8,7 @@ from typing import Any
 
 import coremltools as ct
 import numpy as np
+import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import Function as MilFunction
 from coremltools.converters.mil.mil import types
@@ -133,6 +134,21 @@ def run_op(
     """Execute one op in the interpreter, checked."""
     made, feeds = program(op_type, opset, dynamic, static, results)
     return Interpreter(made, "main", mode).run(feeds)
+
+
+def same(op_type: str, opset: int, dynamic: dict[str, Array], static: dict[str, Any], *wanted: torch.Tensor) -> None:
+    """The op's results are `wanted`; their shapes and dtypes are also those of coremltools' type inference."""
+    values = [value.numpy() for value in wanted]
+    kinds = declared_by_coremltools(op_type, opset, dynamic, static)
+    assert [shape for _, shape in kinds] == [value.shape for value in values]
+    result = run_op(op_type, opset, dynamic, static, kinds)
+    assert result.findings.mismatches == ()
+    for found, value in zip(result.outputs.values(), values, strict=True):
+        np.testing.assert_allclose(found, value, rtol=2e-5, atol=3e-6)
+
+
+def tensors(*arrays: Array | None) -> list[torch.Tensor | None]:
+    return [None if array is None else torch.from_numpy(array) for array in arrays]
 
 
 def cosine(found: Array, wanted: Array) -> float:

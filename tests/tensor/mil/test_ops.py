@@ -80,15 +80,19 @@ ROWS: list[tuple[str, Callable[[Draw], Case], tuple[int, ...]]] = [
 ]
 TABLE = {name: (make, opsets) for names, make, opsets in ROWS for name in names.split()}
 
-#: ops that coremltools cannot fold; test_ops_other.py and test_spatial_ops.py compare them with PyTorch or with their definition
+#: ops that coremltools cannot fold: other tests compare them with PyTorch, onnxruntime or their definition
 ELSEWHERE = {
     *("silu", "conv", "one_hot", "gather_nd", "scatter", "scatter_along_axis", "scatter_nd", "quantize", "dequantize"),
     # test_spatial_ops.py
     *("batch_norm", "instance_norm", "local_response_norm", "max_pool", "avg_pool", "l2_pool", "conv_transpose"),
     *("depth_to_space", "space_to_depth", "pixel_shuffle", "pixel_unshuffle", "space_to_batch", "batch_to_space"),
-    *("crop", "sliding_windows", "reverse_sequence", "lstm", "rnn"),
+    *("crop", "sliding_windows", "reverse_sequence"),
     *("upsample_nearest_neighbor", "resize_nearest_neighbor", "upsample_bilinear", "resize_bilinear", "resize"),
     *("resample", "affine"),
+    # test_recurrent_ops.py
+    *("lstm", "gru", "rnn"),
+    # test_rare_ops.py
+    *("conv_quantized", "reshape_like"),
 }
 
 

@@ -15,25 +15,10 @@ from runtime.mil.numerics import Array
 from tests.longer import LONG
 from tests.tensor.mil import cases
 from tests.tensor.mil.cases import Draw
-from tests.tensor.mil.support import declared_by_coremltools, run_op
+from tests.tensor.mil.support import declared_by_coremltools, run_op, same, tensors
 
 F = torch.nn.functional
 few = settings(max_examples=100 if LONG else 8, derandomize=True, deadline=None, database=None)
-
-
-def same(op_type: str, opset: int, dynamic: dict[str, Array], static: dict[str, Any], *wanted: torch.Tensor) -> None:
-    """The op's results are `wanted`; their shapes and dtypes are also those of coremltools' type inference."""
-    values = [value.numpy() for value in wanted]
-    kinds = declared_by_coremltools(op_type, opset, dynamic, static)
-    assert [shape for _, shape in kinds] == [value.shape for value in values]
-    result = run_op(op_type, opset, dynamic, static, kinds)
-    assert result.findings.mismatches == ()
-    for found, value in zip(result.outputs.values(), values, strict=True):
-        np.testing.assert_allclose(found, value, rtol=2e-5, atol=3e-6)
-
-
-def tensors(*arrays: Array | None) -> list[torch.Tensor | None]:
-    return [None if array is None else torch.from_numpy(array) for array in arrays]
 
 
 # --- norms -------------------------------------------------------------------------------------------------------
@@ -446,72 +431,6 @@ def test_affine_is_pytorch_s(data: st.DataObject) -> None:
     unlike = {**static, "align_corners": False}
     with pytest.raises(UnsupportedOp, match="affine with"):
         run_op("affine", 8, {"x": x, "transform_matrix": matrix}, unlike, [("float32", tuple(wanted.shape))])
-
-
-# --- sequences ---------------------------------------------------------------------------------------------------
-
-
-def reordered(weight: torch.Tensor) -> Array:
-    """PyTorch's gates (input, forget, cell, output) as MIL's (input, forget, output, cell)."""
-    first, second, third, fourth = weight.detach().chunk(4)
-    return torch.cat([first, second, fourth, third]).numpy()
-
-
-@few
-@given(data=st.data())
-def test_lstm_is_pytorch_s(data: st.DataObject) -> None:
-    draw = data.draw
-    steps, batch, inputs, hidden = (draw(st.integers(1, 4)) for _ in range(4))
-    both = draw(st.booleans())
-    torch.manual_seed(draw(st.integers(0, 99)))
-    layer = torch.nn.LSTM(inputs, hidden, bidirectional=both)
-    x = torch.randn(steps, batch, inputs)
-    h, c = torch.randn(1 + both, batch, hidden), torch.randn(1 + both, batch, hidden)
-    with torch.no_grad():
-        outputs, (last_h, last_c) = layer(x, (h, c))
-    static: dict[str, Any] = {"direction": "bidirectional" if both else "forward"}
-    for tail, name in (("", ""), ("_reverse", "_back"))[: 1 + both]:
-        static[f"weight_ih{name}"] = reordered(getattr(layer, f"weight_ih_l0{tail}"))
-        static[f"weight_hh{name}"] = reordered(getattr(layer, f"weight_hh_l0{tail}"))
-        static[f"bias{name}"] = reordered(getattr(layer, f"bias_ih_l0{tail}") + getattr(layer, f"bias_hh_l0{tail}"))
-    dynamic = {"x": x.numpy(), "initial_h": torch.cat([*h], -1).numpy(), "initial_c": torch.cat([*c], -1).numpy()}
-    ends = torch.cat([*last_h], -1), torch.cat([*last_c], -1)
-    same("lstm", 8, dynamic, {**static, "output_sequence": True}, outputs, *ends)
-    same("lstm", 8, dynamic, static, ends[0][None], *ends)
-
-
-@few
-@given(data=st.data())
-def test_rnn_is_pytorch_s_forward_and_in_reverse(data: st.DataObject) -> None:
-    draw = data.draw
-    steps, batch, inputs, hidden = (draw(st.integers(1, 4)) for _ in range(4))
-    kind, back = draw(st.sampled_from(["tanh", "relu"])), draw(st.booleans())
-    torch.manual_seed(draw(st.integers(0, 99)))
-    layer = torch.nn.RNN(inputs, hidden, nonlinearity=kind)
-    x, h = torch.randn(steps, batch, inputs), torch.randn(1, batch, hidden)
-    with torch.no_grad():
-        outputs, last = layer(x.flip(0) if back else x, h)
-        bias = (layer.bias_ih_l0 + layer.bias_hh_l0).numpy()
-    static = {"weight_ih": layer.weight_ih_l0.detach().numpy(), "weight_hh": layer.weight_hh_l0.detach().numpy()}
-    static |= {"bias": bias, "activation": kind, "direction": "reverse" if back else "forward", "output_sequence": True}
-    dynamic = {"x": x.numpy(), "initial_h": h[0].numpy()}
-    same("rnn", 8, dynamic, static, outputs.flip(0) if back else outputs, last[0])
-
-
-def test_a_recurrent_layer_refuses_what_its_text_leaves_open() -> None:
-    x, state = np.ones((1, 1, 1), np.float32), np.ones((1, 1), np.float32)
-    weights = {"weight_ih": np.ones((4, 1), np.float32), "weight_hh": np.ones((4, 1), np.float32)}
-    dynamic, kinds = (
-        {"x": x, "initial_h": state, "initial_c": state},
-        [("float32", shape) for shape in ((1, 1, 1), (1, 1), (1, 1))],
-    )
-    wrong: list[dict[str, Any]] = [{"clip": np.float32(1)}, {"peephole": np.ones(3, np.float32)}]
-    wrong += [{"activation": "scaled_tanh"}, {"direction": "sideways"}]
-    for static in wrong:
-        with pytest.raises(UnsupportedOp, match="lstm"):
-            run_op("lstm", 8, dynamic, {**weights, **static}, kinds)
-    with pytest.raises(UnsupportedOp, match="op gru of opset CoreML8 is not modelled"):
-        run_op("gru", 8, {"x": x, "initial_h": state}, weights, kinds[:2])
 
 
 def test_strict_rounding_reaches_every_composite_op() -> None:
