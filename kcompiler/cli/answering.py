@@ -36,8 +36,9 @@ def environment() -> None:
 
 
 @contextlib.contextmanager
-def explained(again: str) -> Iterator[None]:
-    """What the machine cannot do as an outcome; `again` is the command that would do it. Refusals go on to `main`."""
+def explained(again: str, target: Path | None = None) -> Iterator[None]:
+    """What the machine cannot do as an outcome; `again` is the command that would do it, `target` what was named.
+    Refusals go on to `main`."""
     from runtime.contract import BrokenEvidence, Unavailable
     from runtime.generate.grammar import Broken
 
@@ -47,12 +48,18 @@ def explained(again: str) -> Iterator[None]:
         click.echo(absent.message, err=True)
         raise Outcome(2, "unavailable", absent.needs or again) from None
     except BrokenEvidence as broken:
-        raise evidence_broken(broken) from None
+        raise (_given(broken) if target is not None and target.is_dir() else evidence_broken(broken)) from None
     except Broken as broken:
         click.echo(f"{broken}", err=True)
         raise Outcome(1, "broken-answer", f"{again}, with a simpler schema or more tokens") from None
     except KeyboardInterrupt:
         raise Outcome(130, "interrupted", again) from None
+
+
+def _given(broken: Any) -> Outcome:
+    """A folder that somebody was given is not what was made; whoever has no more than it can audit no spec."""
+    said = f"the delivery is broken: {broken.subject}: {broken.message}"
+    return Outcome(3, "evidence-broken", "copy the delivery again, or have it made again: kcompiler deliver", said)
 
 
 def sources(target: Path, profile: str, runner: str) -> Sources:
@@ -66,8 +73,7 @@ def sources(target: Path, profile: str, runner: str) -> Sources:
         try:
             return of_folder(target)
         except BrokenEvidence as broken:
-            click.echo(f"the delivery is broken: {broken.subject}: {broken.message}", err=True)
-            raise Outcome(3, "evidence-broken", "take the delivery again, or make it: kcompiler deliver") from None
+            raise _given(broken) from None
     if target.suffix not in (".yaml", ".yml"):
         click.echo(f"{target}: neither a spec nor a folder", err=True)
         raise Outcome(2, "unreadable", "kcompiler generate SPEC or kcompiler generate DIR")

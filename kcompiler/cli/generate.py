@@ -67,7 +67,7 @@ def generate(
         _readable(text)
     asked_schema, asked_tools = _file(schema), _file(tools)
     environment()
-    with explained(f"kcompiler generate {target}"):
+    with explained(f"kcompiler generate {target}", target):
         from runtime.generate import opening
         from runtime.generate.dialogue import Dialogue, Settings
 

@@ -52,7 +52,7 @@ def serve(
     if not secret and not server.loopback(host):
         click.echo(f"{host} can be reached by others: a token is needed", err=True)
         raise Outcome(2, "token-needed", f"{again} --host {host} --token env:NAME")
-    with explained(again), server.bound(host, port) as listening:
+    with explained(again, target), server.bound(host, port) as listening:
         from runtime.generate import opening
 
         found = sources(target, profile, runner)

@@ -35,18 +35,18 @@ by (`runtime/contract/authoring.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from runtime import digest
 from runtime.contract import BrokenEvidence, Params
 from runtime.contract.authoring import Authoring
 from runtime.contract.ondevice import Tolerances
-from runtime.contract.program import Cache, Piece, Sha256, Special, Value
+from runtime.contract.program import Cache, Piece, Sha256, Special, Value, join
 from runtime.contract.targets import ComputeUnits
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -143,6 +143,11 @@ class Contract(Params):
         default=None, description="Only with `deliver --goldens`: they hold tokens of held-out rows."
     )
 
+    @model_validator(mode="after")
+    def _whole(self) -> Contract:
+        join(self)
+        return self
+
     def prefills(self) -> list[tuple[str, int]]:
         """(function, length) of every prefill, shortest first."""
         found = [(name, item.length) for name, item in self.functions.items() if item.kind == "prefill"]
@@ -163,16 +168,59 @@ def dump(contract: Contract) -> str:
 
 
 def is_delivery(folder: Path) -> bool:
-    """Whether a folder looks like a delivery; `load` says whether it is one."""
-    return (folder / CONTRACT).is_file() and (folder / PACKAGES).is_dir() and (folder / HUGGINGFACE).is_dir()
+    """Whether a folder looks like a delivery, or its checksums say that it was one; `load` says whether it is."""
+    if (folder / CONTRACT).is_file() and (folder / PACKAGES).is_dir() and (folder / HUGGINGFACE).is_dir():
+        return True
+    try:
+        lines = (folder / SUMS).read_bytes().splitlines()
+    except OSError:
+        return False
+    names = {line.partition(b"  ")[2] for line in lines}
+    return {CONTRACT.encode(), f"{HUGGINGFACE}/config.json".encode()} <= names
 
 
 def load(folder: Path) -> Contract:
     """contract.json of a delivery. Raises BrokenEvidence when it is not what `kcompiler deliver` writes."""
     try:
         return Contract.model_validate_json((folder / CONTRACT).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise BrokenEvidence(f"{CONTRACT} is not that of a delivery: {error}", subject=CONTRACT) from error
+    except OSError as error:
+        raise BrokenEvidence(f"it cannot be read: {error.strerror or error}", subject=CONTRACT) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        why = ": ".join([*([".".join(map(str, first["loc"]))] if first["loc"] else []), first["msg"]])
+        raise BrokenEvidence(f"{CONTRACT} is not that of a delivery: {why}", subject=CONTRACT) from error
+
+
+def kept(folder: Path) -> Contract:
+    """The contract of a delivery that holds what it names: checksums that were written anew say nothing of that.
+
+    Raises BrokenEvidence for packages, golden vectors or words that are not those it was made with.
+    """
+    contract = load(folder)
+    measurable(folder, contract)
+    for file in (contract.tokenizer, contract.chat_template):
+        _same(folder, file.path, digest.of_file, file.sha256)
+    return contract
+
+
+def measurable(folder: Path, contract: Contract) -> None:
+    """Raises BrokenEvidence for packages or golden vectors that are not those that the contract names."""
+    for one in [*contract.packages, *([contract.golden] if contract.golden else [])]:
+        _same(folder, one.path, digest.of_folder, one.sha256)
+
+
+def _same(folder: Path, name: str, of: Callable[[Path], str], due: str) -> None:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise BrokenEvidence(f"`{name}` does not lie in the delivery", subject=CONTRACT)
+    if not path.exists():
+        raise BrokenEvidence(f"{CONTRACT} names it, and it is not there", subject=name)
+    try:
+        found = of(path)
+    except (OSError, ValueError) as strange:
+        raise BrokenEvidence(f"it cannot be read: {strange}", subject=name) from None
+    if found != f"sha256:{due}":
+        raise BrokenEvidence(f"it is not the one that {CONTRACT} names", subject=name)
 
 
 def schema() -> dict[str, Any]:

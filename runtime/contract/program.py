@@ -167,15 +167,7 @@ class Contract(Params):
 
     @model_validator(mode="after")
     def _whole(self) -> Contract:
-        """Pieces of a function hold every layer once, in order."""
-        for name, function in self.functions.items():
-            at = 0
-            for piece in function.pieces or ():
-                if piece.layers[0] != at or piece.layers[1] < at:
-                    raise ValueError(f"piece {piece.function} of {name} does not begin at layer {at}")
-                at = piece.layers[1]
-            if function.pieces and at != self.kv_cache.layers:
-                raise ValueError(f"the pieces of {name} end at layer {at} of {self.kv_cache.layers}")
+        join(self)
         return self
 
     def prefills(self) -> list[tuple[str, int]]:
@@ -219,6 +211,27 @@ def pieces(contract: Called, name: str) -> list[Piece]:
             **held,
         )
     ]
+
+
+def join(contract: Called) -> None:
+    """Raises ValueError unless the pieces of each function hold every layer once, in order, take what the function
+    takes or a piece before gave (or is fed: `authoring`), and give what it gives."""
+    for name, function in contract.functions.items():
+        at, there = 0, {value.name for value in function.inputs}
+        for piece in function.pieces or ():
+            if piece.layers[0] != at or piece.layers[1] < at:
+                raise ValueError(f"piece {piece.function} of {name} does not begin at layer {at}")
+            lacking = sorted({value.name for value in piece.inputs} - there)
+            if lacking and contract.authoring is None:
+                raise ValueError(f"piece {piece.function} of {name} takes {lacking[0]}, which nothing before it gives")
+            at, there = piece.layers[1], there | {value.name for value in piece.outputs}
+        if not function.pieces:
+            continue
+        if at != contract.kv_cache.layers:
+            raise ValueError(f"the pieces of {name} end at layer {at} of {contract.kv_cache.layers}")
+        lacking = sorted({value.name for value in function.outputs} - there)
+        if lacking:
+            raise ValueError(f"no piece of {name} gives {lacking[0]}")
 
 
 def parts(contract: Called) -> list[str]:

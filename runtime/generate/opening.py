@@ -1,7 +1,7 @@
 """A folder that somebody named → which of its parts hold the weights, the words and the saved packages.
 
-A delivery is taken apart, and what is read of it must have the digests that stand in its SHA256SUMS; any other folder
-is a Transformers folder.
+A delivery is taken apart, and what is read of it must have the digests that stand in its SHA256SUMS, and its packages
+those of its contract; any other folder is a Transformers folder.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ class Sources:
 def of_folder(folder: Path) -> Sources:
     """The parts of a delivery or of a Transformers folder.
 
-    Raises BrokenEvidence for a delivery whose files are not those of its sums, Refusal for any other folder.
+    Raises BrokenEvidence for a delivery whose files are not those of its sums and contract, Refusal for any other
+    folder.
     """
     if delivery.is_delivery(folder):
         _verify(folder)
         inside = folder / HUGGINGFACE
-        return Sources(name=delivery.load(folder).name, model=inside, words=inside, packages=folder / PACKAGES)
+        return Sources(name=delivery.kept(folder).name, model=inside, words=inside, packages=folder / PACKAGES)
     if not (folder / "config.json").is_file():
         raise Refusal(
             "the folder is neither a delivery (contract.json, huggingface/) nor a Transformers folder (config.json)",
@@ -54,6 +55,9 @@ def _verify(folder: Path) -> None:
     except (OSError, ValueError):
         raise BrokenEvidence(f"the delivery has no {SUMS} that can be read", subject=SUMS) from None
     listed = {match[2]: match[1] for line in lines if (match := _LINE.match(line))}
+    gone = [name for name in listed if not (folder / name).is_file()]
+    if gone:
+        raise BrokenEvidence("it was delivered and is not there", subject=gone[0])
     inside = (one for part in (HUGGINGFACE, PACKAGES) for one in (folder / part).rglob("*") if one.is_file())
     for path in sorted([folder / delivery.CONTRACT, *inside]):
         name = path.relative_to(folder).as_posix()
@@ -61,9 +65,6 @@ def _verify(folder: Path) -> None:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if listed.get(name) != found:
             raise BrokenEvidence("it is not what was delivered", subject=name)
-    gone = [name for name in listed if not (folder / name).is_file()]
-    if gone:
-        raise BrokenEvidence("it was delivered and is not there", subject=gone[0])
 
 
 def engine(sources: Sources, runner: str) -> Engine:

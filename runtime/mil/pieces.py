@@ -40,13 +40,13 @@ def opened(folder: Path, variant: str, contract: Called) -> dict[str, Package]:
     found = {part: packages.open(folder / contracts.filename(variant, part)) for part in contracts.parts(contract)}
     for name, function in contract.functions.items():
         for piece in function.pieces or ():
-            if why := _misfit(found[piece.package], piece):
+            if why := misfit(found[piece.package], piece):
                 place = contracts.filename(variant, piece.package)
                 raise BrokenEvidence(f"{place} is not the piece of {name} that its contract says: {why}", subject=place)
     return found
 
 
-def _misfit(package: Package, piece: Piece) -> str:
+def misfit(package: Package, piece: Piece) -> str:
     """The first value of a piece that its package has otherwise, or ""."""
     function = package.functions.get(piece.function)
     if function is None:

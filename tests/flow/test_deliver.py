@@ -210,6 +210,59 @@ def test_the_python_host_answers_as_our_runner_of_the_package(passed: Home, deli
     assert done.stdout.removesuffix("\n") == runner.generate([question], 200)[0]
 
 
+def _written(folder: Path, **changes: Any) -> None:
+    """The contract with other values, and the checksum of it as it is then."""
+    said = {**read(folder / "contract.json"), **changes}
+    (folder / "contract.json").write_text(json.dumps({key: one for key, one in said.items() if one}), "utf-8")
+
+
+def _edited(folder: Path) -> None:
+    flip(folder / "packages/quantized.mlpackage/Data/com.apple.CoreML/weights/weight.bin")
+
+
+_QUANTIZED = "packages/quantized.mlpackage"
+_TOKENIZER = "huggingface/tokenizer.json"
+DAMAGED: dict[str, tuple[Callable[[Path], object], bool, str]] = {
+    "an edited package": (_edited, True, f"{_QUANTIZED} is not the package that contract.json names"),
+    "no package": (lambda one: shutil.rmtree(one / _QUANTIZED), True, f"{_QUANTIZED} is not there"),
+    "no checksums": (lambda one: (one / "SHA256SUMS").unlink(), False, "SHA256SUMS is not there"),
+    "no contract": (lambda one: (one / "contract.json").unlink(), False, "contract.json is not there"),
+    "another contract": (lambda one: _written(one, context=7), False, "contract.json is not as SHA256SUMS says"),
+    "no JSON": (lambda one: (one / "contract.json").write_text("{"), True, "contract.json is not that of a delivery"),
+    "a list": (lambda one: (one / "contract.json").write_text("[]"), True, "contract.json has no chat_template"),
+    "no functions": (lambda one: _written(one, functions=None), True, "contract.json has no functions"),
+    "no words": (lambda one: (one / _TOKENIZER).unlink(), False, f"{_TOKENIZER} is not there"),
+    "no words, summed": (lambda one: (one / _TOKENIZER).unlink(), True, f"{_TOKENIZER} is not there"),
+    "other words": (lambda one: flip(one / _TOKENIZER), False, f"{_TOKENIZER} is not as SHA256SUMS says"),
+    "other words, summed": (lambda one: flip(one / _TOKENIZER), True, "is not the file that contract.json names"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_the_python_host_says_in_a_line_what_is_damaged(delivered: Path, tmp_path: Path, damage: str) -> None:
+    """Before it loads anything: the interpreter is started without the packages that it needs."""
+    made = shutil.copytree(delivered, tmp_path / "out")
+    spoil, summed, said = DAMAGED[damage]
+    spoil(made)
+    if summed:
+        (made / "SHA256SUMS").unlink()
+        lines = [f"{digest}  {name}\n" for name, digest in content(made).items()]
+        (made / "SHA256SUMS").write_text("".join(lines), "utf-8")
+    host = [sys.executable, "-I", "-S", str(made / "hosts/python/host.py"), "Will it rain?"]
+    done = subprocess.run(host, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("is not as it was made; copy it again, or ask for it where it was made\n")
+
+
+def test_the_python_host_says_what_is_not_installed(delivered: Path) -> None:
+    host = [sys.executable, "-I", "-S", str(delivered / "hosts/python/host.py"), "Will it rain?"]
+    done = subprocess.run(host, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "numpy is not installed: pip install coremltools transformers jinja2\n"
+
+
 @pytest.mark.skipif(shutil.which("swiftc") is None, reason="no Swift compiler here (swiftc; Debian 13: swiftlang)")
 def test_the_swift_host_compiles_and_speaks_the_protocol(delivered: Path, tmp_path: Path) -> None:
     """Against Core ML where it is; elsewhere against the names and types of it, with a model that adds."""

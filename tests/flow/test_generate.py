@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -233,3 +235,71 @@ def test_a_delivery_answers_as_its_spec_does_and_is_verified_before(
     assert "contract.json" in err
     (made / "SHA256SUMS").unlink()
     assert told(capsys, str(made), "--prompt", "Hi")[0] == 3
+
+
+def summed(folder: Path) -> Path:
+    """The delivery with the checksums of its files as they are now."""
+    files = sorted(one for one in folder.rglob("*") if one.is_file() and one.name != "SHA256SUMS")
+    lines = (f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.relative_to(folder).as_posix()}\n" for one in files)
+    (folder / "SHA256SUMS").write_text("".join(lines), "utf-8")
+    return folder
+
+
+def _weights(folder: Path) -> None:
+    world.flip(folder / "packages/fp16.mlpackage/Data/com.apple.CoreML/weights/weight.bin")
+
+
+def _tokens(folder: Path) -> None:
+    path = folder / "huggingface/tokenizer.json"
+    path.write_text(path.read_text("utf-8") + "\n", "utf-8")
+
+
+def _template(folder: Path) -> None:
+    (folder / "huggingface/chat_template.jinja").write_text("{{ messages[0].content }}", "utf-8")
+
+
+def _elsewhere(folder: Path) -> None:
+    contract = folder / "contract.json"
+    said = json.loads(contract.read_text("utf-8"))
+    said["packages"][0]["path"] = "../delivered/packages/quantized.mlpackage"
+    contract.write_text(json.dumps(said), "utf-8")
+
+
+def _no_piece(folder: Path) -> None:
+    contract = folder / "contract.json"
+    said = json.loads(contract.read_text("utf-8"))
+    said["functions"]["decode"]["pieces"] = [
+        {"package": "", "function": "gone", "layers": [0, said["kv_cache"]["layers"]], "inputs": [], "outputs": []}
+    ]
+    contract.write_text(json.dumps(said), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (_weights, "packages/fp16.mlpackage: it is not the one that contract.json names"),
+        (lambda one: shutil.rmtree(one / "packages/fp16.mlpackage"), "packages/fp16.mlpackage: contract.json names it"),
+        (_tokens, "huggingface/tokenizer.json: it is not the one"),
+        (_template, "huggingface/chat_template.jinja: it is not the one"),
+        (_elsewhere, "does not lie in the delivery"),
+        (lambda one: (one / "contract.json").write_text("{}"), "contract.json is not that of a delivery"),
+        (_no_piece, "gone"),
+    ],
+)
+def test_checksums_that_were_written_anew_hide_nothing(damage, named: str, delivered: Path, tmp_path: Path, capsys):
+    made = shutil.copytree(delivered, tmp_path / "delivery")
+    damage(made)
+    code, out, err = told(capsys, str(summed(made)), "--prompt", "Hi", "--runner", "mil")
+    assert (code, out) == (3, "")
+    assert named in err
+    # whoever was given a delivery has no spec to audit
+    assert "audit" not in err
+    assert err.splitlines()[-1].endswith("next=copy the delivery again, or have it made again: kcompiler deliver")
+
+
+def test_a_delivery_without_its_contract_is_still_one(delivered: Path, tmp_path: Path, capsys):
+    made = shutil.copytree(delivered, tmp_path / "delivery")
+    (made / "contract.json").unlink()
+    code, out, err = told(capsys, str(made), "--prompt", "Hi")
+    assert (code, out) == (3, "")
+    assert "contract.json: it was delivered and is not there" in err

@@ -156,6 +156,27 @@ def test_level_three_asks_for_no_residency(run: Run, mac: Any, shipped: Path, tm
     assert run("--on-device", shipped, "--to", tmp_path / "r.json", "--level", 3, *FEW).code == 0
 
 
+def said(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The delivery with another contract, and the checksums of its files as they are then."""
+    contract = json.loads((folder / "contract.json").read_text())
+    change(contract)
+    (folder / "contract.json").write_text(json.dumps(contract))
+    return sums(folder)
+
+
+def split(contract: dict[str, Any], *layers: tuple[int, int], lacks: str = "") -> None:
+    """Decode runs in pieces of these layers, the first of which does not give one of the outputs."""
+    decode = contract["functions"]["decode"]
+    one = {"package": "", "function": "decode", "inputs": decode["inputs"]}
+    given = [value for value in decode["outputs"] if value["name"] != lacks]
+    decode["pieces"] = [{**one, "layers": list(each), "outputs": given} for each in layers]
+
+
+def packaged(contract: dict[str, Any], **changes: Any) -> None:
+    """One more package, which is not there."""
+    contract["packages"].append({**contract["packages"][0], "path": "packages/gone.mlpackage", **changes})
+
+
 def changed(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"x")
 
@@ -180,7 +201,52 @@ DAMAGED = {
     ),
     "a package of another contract": (
         lambda one: (changed(one / "packages/quantized.mlpackage/Manifest.json"), sums(one)),
-        "contract.json: package or golden vectors are not those of the contract",
+        "packages/quantized.mlpackage: it is not the one that contract.json names",
+    ),
+    # checksums are written anew in all that follow: the contract and what it names speak for themselves
+    "a package less": (
+        lambda one: (shutil.rmtree(one / "packages/quantized.mlpackage"), sums(one)),
+        "packages/quantized.mlpackage: contract.json names it, and it is not there",
+    ),
+    "a package of another precision less": (
+        lambda one: said(one, lambda of: packaged(of, precision="fp16")),
+        "packages/gone.mlpackage: contract.json names it, and it is not there",
+    ),
+    "a chunk less": (
+        lambda one: said(one, lambda of: packaged(of, part="chunk_2")),
+        "packages/gone.mlpackage: contract.json names it, and it is not there",
+    ),
+    "a piece less": (
+        lambda one: said(one, lambda of: split(of, (0, 1))),
+        "the pieces of decode end at layer 1 of 2",
+    ),
+    "the first piece less": (
+        lambda one: said(one, lambda of: split(of, (1, 2))),
+        "piece decode of decode does not begin at layer 0",
+    ),
+    "the head less": (
+        lambda one: said(one, lambda of: split(of, (0, 2), lacks="logits")),
+        "no piece of decode gives logits",
+    ),
+    "a piece whose package is not named": (
+        lambda one: said(
+            one, lambda of: (split(of, (0, 2)), of["functions"]["decode"]["pieces"][0].update(package="x"))
+        ),
+        "the delivery has no package `x` `quantized`",
+    ),
+    "a function that no package has": (
+        lambda one: said(
+            one, lambda of: (split(of, (0, 2)), of["functions"]["decode"]["pieces"][0].update(function="x"))
+        ),
+        "packages/quantized.mlpackage: it does not run decode as contract.json says: it has no function x",
+    ),
+    "an output that no package has": (
+        lambda one: said(one, lambda of: of["functions"]["decode"]["outputs"][0].update(name="other")),
+        "packages/quantized.mlpackage: it does not run decode as contract.json says: it ",
+    ),
+    "golden vectors less": (
+        lambda one: (shutil.rmtree(one / "goldens"), sums(one)),
+        "goldens: contract.json names it, and it is not there",
     ),
 }
 
