@@ -205,8 +205,10 @@ def kept(folder: Path) -> Contract:
 
 def measurable(folder: Path, contract: Contract) -> None:
     """Raises BrokenEvidence for packages or golden vectors that are not those that the contract names."""
-    for one in [*contract.packages, *([contract.golden] if contract.golden else [])]:
+    for one in contract.packages:
         _same(folder, one.path, digest.of_folder, one.sha256)
+    if contract.golden is not None:
+        _same(folder, contract.golden.path, digest.of_folder, contract.golden.sha256)
 
 
 def _same(folder: Path, name: str, of: Callable[[Path], str], due: str) -> None:

@@ -151,7 +151,7 @@ def test_what_was_found_in_a_piece_is_told_under_its_name() -> None:
 
 
 def test_a_function_of_a_package_is_made_once_for_all_that_it_runs() -> None:
-    shared = piece("", "any", (0, LAYERS), ["input_ids"], ["logits"])
+    shared = piece("", "any", (0, LAYERS), ["input_ids"], ["logits", "keys", "new_key"])
     made = pieces.runs(contract(prefill=[shared], decode=[shared]), lambda _: Told({}))
     assert made["prefill_4"][0] is made["decode"][0]
     # alone it is told by its own name
