@@ -16,7 +16,7 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.verification import FINE_LIMITS
 from runtime.contract.families import FAMILIES
-from runtime.contract.recipe import COARSE, HEAD, SIZED
+from runtime.contract.recipe import COARSE, HEAD, SIZED, Weights
 
 
 def _plain(tensor: str) -> str:
@@ -34,6 +34,9 @@ def _tied(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     for tensor in sizes.tensors(spec.student.architecture):
         answers = {name: spec.quantization.of(name) for name in (tensor.name, *tensor.aliases)}
         if len(set(answers.values())) > 1:
+            # what the last of their rules asks for is what its author wants
+            last = answers[max(answers, key=lambda name: _deciding(spec, name))]
+            rules = [_typed(name, last) for name, answer in answers.items() if answer != last]
             said = ", ".join(f"{_plain(name)}: {answer.said}" for name, answer in answers.items())
             yield tree.diagnostic(
                 "KC4910",
@@ -41,9 +44,23 @@ def _tied(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 "one tied tensor gets two ways of storing it",
                 on="key",
                 label=said,
-                help="write one rule that matches every name of the tensor, or untie the embeddings",
+                help=f"let later rules say the same of every name of the tensor, {', '.join(rules)}; or untie the "
+                "embeddings, and count `parameters` again",
                 related=(tree.related("/student/architecture/tie_word_embeddings", "the embedding is the head too"),),
             )
+
+
+def _deciding(spec: Spec, tensor: str) -> int:
+    """The place of the rule that decides about a tensor; -1 where the default does."""
+    rules = spec.quantization.rules
+    return max((i for i, rule in enumerate(rules) if fnmatchcase(_plain(tensor), rule.match)), default=-1)
+
+
+def _typed(tensor: str, form: Weights) -> str:
+    """The rule that asks for this form, as it is written in a spec."""
+    said = form.model_dump(exclude_defaults=True)
+    words = ", ".join(f"{key}: {value}" for key, value in {"match": _plain(tensor), **said}.items())
+    return f"{{{words}}}"
 
 
 def _idle(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -143,12 +160,22 @@ def _islands(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _sparse(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     if "logits" not in spec.quantization.islands or spec.quantization.of(HEAD).weights != "sparse":
         return
+    tensors = ((one.name, *one.aliases) for one in sizes.tensors(spec.student.architecture))
+    # a tied head is stored by each of its names
+    names = next((names for names in tensors if HEAD in names), (HEAD,))
+    rules, matched = ", ".join(_typed(name, Weights(weights="int8")) for name in names), _matched(spec)
+    deciding = sorted({_deciding(spec, name) for name in names})
+    if -1 in deciding or any(matched[i] - {_plain(name) for name in names} for i in deciding):
+        store = f"store it in another form by later rules, {rules}"
+    else:
+        # no other tensor is made sparse by them, and a form that no tensor has is refused
+        store = f"store it in another form, {rules} in place of rules {', '.join(str(i + 1) for i in deciding)}"
     yield tree.diagnostic(
         "KC4919",
         f"/quantization/islands/{spec.quantization.islands.index('logits')}",
         "a sparse head cannot be computed in float32",
         label="its elements are float16, and Core ML widens no sparse constant",
-        help="store `lm_head` in another form by a later rule, or remove the island",
+        help=f"{store}, or remove the island",
     )
 
 

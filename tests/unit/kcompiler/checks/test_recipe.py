@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import yaml
 
 from kcompiler.source import load
 from kcompiler.spec.parse import parse
 from runtime.contract.architecture import Architecture
 from runtime.contract.families import FAMILIES
 from tests.unit.kcompiler.checks.claims import Claim, disagrees, section, several, student
-from tests.unit.kcompiler.checks.laboratory import ROOT
+from tests.unit.kcompiler.checks.laboratory import ROOT, compiled
 
 
 def rules(*written: tuple[str, str] | tuple[str, str, str], **more: Any) -> Any:
@@ -90,6 +93,48 @@ ARITHMETIC = ()
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
 def test_recipe_says(claim, tmp_path):
     assert disagrees("recipe", claim, tmp_path) == ""
+
+
+SPARSE = {"weights": "sparse", "granularity": "per_tensor", "density": 0.5}
+HEAD, EMBEDDING = {"match": "lm_head"}, {"match": "model.embed_tokens"}
+LOGITS = section("quantization", islands=["logits"])
+
+
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [
+        ("KC4919", several(LOGITS, default(**SPARSE))),
+        ("KC4919", several(LOGITS, default(**SPARSE), UNTIED)),
+        ("KC4919", several(LOGITS, section("quantization", rules=[HEAD | SPARSE, EMBEDDING | SPARSE]))),
+        (
+            "KC4919",
+            several(LOGITS, UNTIED, section("quantization", rules=[{"match": "*_proj"} | SPARSE, HEAD | SPARSE])),
+        ),
+        ("KC4919", several(LOGITS, UNTIED, section("quantization", rules=[{"match": "*e*d*"} | SPARSE]))),
+        ("KC4919", several(LOGITS, default(**SPARSE), section("quantization", rules=[HEAD | SPARSE]))),
+        ("KC4910", rules(("lm_head", "fp16"))),
+        ("KC4910", rules(("model.embed_tokens", "int8", "per_tensor"))),
+        ("KC4910", rules(("model.embed_tokens", "int8", "per_tensor"), ("lm_head", "fp16"))),
+        ("KC4910", section("quantization", rules=[HEAD | BLOCK])),
+        ("KC4910", section("quantization", default=BLOCK, rules=[EMBEDDING | BLOCK | {"block": 16}])),
+    ],
+)
+def test_the_advice_about_the_head_compiles(code: str, change: Any, tmp_path: Path) -> None:
+    """Typed as it stands: later rules, or others in place of those that it counts."""
+    before = [one for one in compiled(tmp_path, change).diagnostics if one.severity == "error"]
+    assert code in [one.code for one in before]
+    advice = next(one.help for one in before if one.code == code)
+    typed = [yaml.safe_load(one) for one in re.findall(r"\{.*?\}", advice)]
+    assert typed
+    counted = re.search(r"in place of rules ([\d, ]+\d)", advice)
+    instead = {int(one) - 1 for one in counted[1].split(", ")} if counted else set()
+
+    def followed(data: dict[str, Any]) -> None:
+        change(data)
+        kept = [one for i, one in enumerate(data["quantization"].get("rules", ())) if i not in instead]
+        data["quantization"]["rules"] = [*kept, *typed]
+
+    assert [one.code for one in compiled(tmp_path, followed).diagnostics if one.severity == "error"] == []
 
 
 def test_every_family_says_which_modules_it_has():
