@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,12 +92,22 @@ def audit(
     answer.plan = lock.plan_digest(made)
     _told(answer, result)
     if result.exit_code:
-        raise Outcome(result.exit_code, result.word, f"kcompiler apply {called(target, profile)}")
+        raise Outcome(result.exit_code, result.word, mended(result, home, called(target, profile)))
     name, asked = str(made["asked"]["name"]), called(target, profile)
     if bundle is not None:
         _packed(answer, home, name, bundle, sign_key, asked)
     if exported is not None:
         _exported(answer, home, name, exported, sign_key, asked)
+
+
+def mended(result: Audit, home: Project, asked: str) -> str:
+    """The command after which an audit finds nothing of what this one found."""
+    apply = f"kcompiler apply {asked}"
+    if all(one.code != "KA16" for one in result.findings):
+        return apply
+    # a journal is never cut: only a new one has no line that says otherwise
+    state = os.path.relpath(home.root / ".kcompiler")
+    return f"mv {state} {state}.before && {apply}"
 
 
 def _is_export(target: Path) -> bool:

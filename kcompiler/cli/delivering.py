@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcompiler import project
+from kcompiler.cli.auditing import mended
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import PROFILE, called, instead, located, part_of, plan_of
 
@@ -133,7 +134,7 @@ def _passed(made: Mapping[str, Any], home: project.Project, spec: str) -> None:
     result = recompute(home.root, name, clock.now())
     if result.exit_code:
         click.echo(human_run.audit(result), err=True, nl=False)
-        raise Outcome(result.exit_code, result.word, f"kcompiler apply {spec}")
+        raise Outcome(result.exit_code, result.word, mended(result, home, spec))
     if result.verdict not in ("PASS", "WAIVED"):
         recorded: Any = strict_json.loads(home.verdict(name).read_bytes())
         click.echo(human_run.gates(recorded), err=True, nl=False)
