@@ -34,6 +34,29 @@ def git(verb: str, *names: str, options: Sequence[str] = (), at: Path | str | No
     return printed
 
 
+def is_revision(name: str) -> bool:
+    """Whether git knows a commit by this name, from here."""
+    return _said("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}") is not None
+
+
+def place_in(revision: str, path: Path) -> str:
+    """A path of here as it is called in a revision, from the top of the repository; "" where it was not there."""
+    top = _said("rev-parse", "--show-toplevel")
+    if top is None or not path.resolve().is_relative_to(Path(top).resolve()):
+        return ""
+    place = path.resolve().relative_to(Path(top).resolve()).as_posix()
+    return place if _said("cat-file", "-e", f"{revision}:{place}") is not None else ""
+
+
+def _said(*words: str) -> str | None:
+    """What git prints, or None where it refuses or is not installed."""
+    try:
+        code, printed, _ = run(words, None)
+    except FileNotFoundError:
+        return None
+    return printed.decode("utf-8", "surrogateescape").strip() if code == 0 else None
+
+
 #: where git looks for a short name below refs/, in its order (gitrevisions(7))
 _PLACES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
 #: the whole name of a commit; and its beginning, alone or as `git describe` writes it

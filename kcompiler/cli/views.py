@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from kcompiler.cli.plans import (
     no_such_step,
     planned,
 )
-from kcompiler.cli.revision import git, unmistaken
+from kcompiler.cli.revision import git, is_revision, place_in, unmistaken
 
 if TYPE_CHECKING:
     from kcompiler.diagnostic import RefusalLike
@@ -137,7 +138,7 @@ def diff(old: str, new: str, exit_code: bool, form: str) -> None:
     from kcompiler.render import json
     from kcompiler.render.view import diff_view
 
-    before, after = _side(old, form), _side(new, form)
+    before, after = (_side(one, (old, new), form) for one in (old, new))
     digests = (lock.plan_digest(before), lock.plan_digest(after))
     if form == "json":
         click.echo(json.diff(before, after, digests), nl=False)
@@ -148,17 +149,31 @@ def diff(old: str, new: str, exit_code: bool, form: str) -> None:
         raise Outcome(1, "weaker", f"kcompiler diff {old} {new}")
 
 
-def _side(name: str, form: str) -> dict[str, Any]:
-    """The plan that one side stands for."""
+def _side(name: str, both: tuple[str, str], form: str) -> dict[str, Any]:
+    """The plan that one side of both stands for."""
     revision, colon, inside = name.partition(":")
     if colon and not Path(name).exists():
-        return _of_revision(revision, inside, form)
+        return _of_revision(revision, inside, both, form)
     path = Path(name)
+    if not path.exists() and not path.suffix:
+        there = next((one for one in both if Path(one).exists()), "")
+        if not is_revision(name):
+            raise Outcome(2, "no-lock", "kcompiler diff --help", f"{name}: neither a file nor a revision of git")
+        said = f"{name} is a revision: a side is a lock or a spec, here {name}:PATH"
+        raise Outcome(2, "no-lock", _typed(name, name, there, both), said)
     if path.is_dir():
         path = path / "plan.lock"
     if path.suffix in (".yaml", ".yml"):
         return planned(path, form)[0]
     return readable(located(path)[0], name)
+
+
+def _typed(side: str, revision: str, path: str, both: tuple[str, str]) -> str:
+    """The command in which one side is a path that is here, as it was in a revision; or which lists those that were."""
+    place = place_in(revision, Path(path) / "plan.lock" if Path(path).is_dir() else Path(path)) if path else ""
+    if not place:
+        return shlex.join(["git", "ls-tree", "-r", "--name-only", revision])
+    return shlex.join(["kcompiler", "diff", *(f"{revision}:{place}" if one == side else one for one in both)])
 
 
 def readable(plan: dict[str, Any], name: str) -> dict[str, Any]:
@@ -173,7 +188,7 @@ def readable(plan: dict[str, Any], name: str) -> dict[str, Any]:
     return plan
 
 
-def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
+def _of_revision(revision: str, inside: str, both: tuple[str, str], form: str) -> dict[str, Any]:
     """A lock as it was committed, or the plan of a spec among the files that were committed with it."""
     from kcompiler import lock
 
@@ -199,7 +214,17 @@ def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
                 2, "unreadable", "kcompiler diff --help", f"{revision} holds what cannot be laid out: {reason}"
             ) from None
         (Path(folder) / ".kcompiler").mkdir(exist_ok=True)
-        return planned(Path(folder) / here / inside, form)[0]
+        spec, name = Path(folder) / here / inside, f"{revision}:{inside}"
+        if not spec.is_file():
+            said = f"{name}: there is no such file in that revision"
+            raise Outcome(2, "unreadable", _typed(name, revision, inside if Path(inside).exists() else "", both), said)
+        try:
+            return planned(spec, form)[0]
+        except Outcome as refused:
+            # what was advised stands in a folder that is gone
+            again = shlex.join(["git", "log", "--oneline", revision, "--", f":/{here}{inside.removeprefix('./')}"])
+            said = "\n".join(one for one in (refused.message, f"{name} is no spec that compiles today") if one)
+            raise Outcome(refused.code, refused.word, again, said, refused.found) from None
 
 
 @click.command()

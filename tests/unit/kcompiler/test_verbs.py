@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -283,6 +284,53 @@ def test_a_revision_that_is_not_there_is_exit_2(home, name, capsys):
     git(home, "commit", "-q", "-m", "first")
     assert _main(["diff", "--", name, SPEC]) == 2
     assert sorted(path.name for path in home.iterdir()) == [".git", ".kcompiler", "specs"]
+
+
+@pytest.mark.parametrize("where", [".", "specs"])
+def test_what_diff_advises_of_a_revision_can_be_typed(home, where, monkeypatch, capsys):
+    assert _main(["plan", SPEC]) == 0
+    git(home, "init", "-q")
+    git(home, "add", "-A", "-f")
+    git(home, "commit", "-q", "-m", "first")
+    monkeypatch.chdir(home / where)
+    spec = "eight-ball.yaml" if where == "specs" else SPEC
+    generated = str(home / "generated/eight-ball")
+    wrong = [("HEAD", spec), (spec, "HEAD"), ("HEAD", generated)]
+    if where == "specs":
+        # a path from here, where git reads one from the top
+        wrong.append(("HEAD:eight-ball.yaml", spec))
+    for old, new in wrong:
+        capsys.readouterr()
+        assert _main(["diff", old, new]) == 2
+        advice = capsys.readouterr().err.splitlines()[-1].partition(" next=kcompiler ")[2]
+        assert advice, (old, new)
+        assert _main(shlex.split(advice)) == 0
+        assert "the same plan" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "said", "advice"),
+    [
+        ("nowhere", "nowhere: neither a file nor a revision of git", "kcompiler diff --help"),
+        ("HEAD:nowhere.yaml", "HEAD:nowhere.yaml: there is no such file", "git ls-tree -r --name-only HEAD"),
+        ("HEAD:later.yaml", "HEAD:later.yaml: there is no such file", "git ls-tree -r --name-only HEAD"),
+        ("HEAD:specs/broken.yaml", "is no spec that compiles today", "git log --oneline HEAD -- :/specs/broken.yaml"),
+    ],
+)
+def test_a_side_that_is_no_plan_is_told_with_what_can_be_typed(home, old, said, advice, capsys):
+    (home / "specs/broken.yaml").write_text("kind: Distillation\n")
+    git(home, "init", "-q")
+    git(home, "add", "-A")
+    git(home, "commit", "-q", "-m", "first")
+    (home / "later.yaml").write_bytes((home / SPEC).read_bytes())
+    assert _main(["diff", old, SPEC]) == (1 if "broken" in old else 2)
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.splitlines()[-1].endswith(f"next={advice}")
+    assert "/tmp" not in err
+    verb, _, rest = advice.partition(" ")
+    if verb == "git":
+        git(home, *shlex.split(rest))
 
 
 def test_diff_can_refuse_what_is_weaker(home, capsys):
