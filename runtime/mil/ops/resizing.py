@@ -1,4 +1,4 @@
-"""Ops that sample the last two dimensions at other places: upsample, resize, and sampling by coordinates.
+"""Ops that sample the last two dimensions at other places: upsample and resize.
 
 Meaning: Apple's MIL op reference, module `image_resizing` of iOS15, iOS16 and iOS17. Its text says where linear
 interpolation samples. Where the nearest element is taken it does not: what every reading gives is computed, and sizes
@@ -16,7 +16,7 @@ from runtime.mil.numerics import Array
 from runtime.mil.ops.registry import Floats, Numbers, Sizes, op
 
 
-def _grid(op_type: str, mode: str, size: int, wanted: int) -> Array:
+def grid(op_type: str, mode: str, size: float, wanted: int) -> Array:
     """Where `wanted` samples stand on an axis of `size` elements, in elements and inside the axis."""
     steps = np.arange(wanted, dtype=np.float64)
     gaps = max(1, wanted - 1)
@@ -36,7 +36,7 @@ def _grid(op_type: str, mode: str, size: int, wanted: int) -> Array:
     return np.clip(points, 0, size - 1)
 
 
-def _blend(x: Array, axis: int, points: Array) -> Array:
+def blend(x: Array, axis: int, points: Array) -> Array:
     """Linear interpolation along `axis` at `points`."""
     low = np.floor(points).astype(np.int64)
     high = np.minimum(low + 1, x.shape[axis] - 1)
@@ -48,7 +48,7 @@ def _blend(x: Array, axis: int, points: Array) -> Array:
 
 def _linear(op_type: str, x: Array, modes: tuple[str, str], sizes: tuple[int, int]) -> Array:
     for axis, mode, wanted in zip((-2, -1), modes, sizes, strict=True):
-        x = _blend(x, axis, _grid(op_type, mode, x.shape[axis], wanted))
+        x = blend(x, axis, grid(op_type, mode, x.shape[axis], wanted))
     return x
 
 
@@ -131,7 +131,7 @@ def resize(
     for axis in range(-resized_dims, 0):
         wanted = int(shape[axis]) or x.shape[axis]
         if interpolation_mode == "LINEAR":
-            x = _blend(x, axis, _grid("resize", sampling_mode, x.shape[axis], wanted))
+            x = blend(x, axis, grid("resize", sampling_mode, x.shape[axis], wanted))
         elif interpolation_mode == "NEAREST_NEIGHBOR" and sampling_mode == "DEFAULT":
             x = _nearest("resize", x, axis, _readings(x.shape[axis], wanted, halves=True))
         else:
