@@ -60,6 +60,7 @@ MIL = (
     "runtime.mil.held",
     "runtime.mil.interpreter",
     "runtime.mil.inventory",
+    "runtime.mil.items",
     "runtime.mil.kept",
     "runtime.mil.numerics",
     "runtime.mil.ops",

@@ -25,7 +25,7 @@ from runtime.mil.numerics import BY_NAME, Array, Mode, inner_rounding, round16, 
 from runtime.mil.ops.registry import Kernel, Op, Registry, find
 from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package
-from runtime.mil.program import BLOCKS, Argument, BlobRef, Block, Feature, Function, Literal, Operation
+from runtime.mil.program import BLOCKS, Argument, BlobRef, Block, Feature, Function, Literal, Operation, ValueType
 from runtime.mil.step import (
     MISFITS,
     Output,
@@ -161,20 +161,28 @@ class Compiler:
 
     # --- operands ------------------------------------------------------------------------------------------------
 
-    def _operand(self, argument: Argument) -> tuple[int, str]:
-        """(slot, declared dtype) of an operand; a literal gets a slot of its own."""
+    def _operand(self, argument: Argument, form: str = "") -> tuple[int, str]:
+        """(slot, declared dtype) of an operand of that form; a literal gets a slot of its own."""
+        kind = self._kind(argument)
+        if kind.form != form:
+            text = f"{kind.kind} where a {form or 'tensor'} is expected ({self._place})"
+            raise BrokenEvidence(text, subject="model.mlmodel")
         if isinstance(argument, Literal):
             self.out.base.append(None)
             self._lift(len(self.out.base) - 1, argument)
             return len(self.out.base) - 1, argument.type.dtype
         if argument in self.states:
             raise UnsupportedOp(f"state {argument!r} used as a value", op="state", place=self._place)
-        return self.out.slots[argument], self.types[argument].dtype
+        return self.out.slots[argument], kind.dtype
 
     def _op(self, position: int, operation: Operation) -> None:
         op = find(self.registry, operation.type, self.function.opset, self._place)
         self._check_parameters(op, operation)
-        groups = {name: [self._operand(item) for item in items] for name, items in operation.inputs.items()}
+        forms = {name: domain.form for name, domain in op.tensors.items()}
+        groups = {
+            name: [self._operand(item, forms.get(name, "")) for item in items]
+            for name, items in operation.inputs.items()
+        }
         every = tuple(slot for group in groups.values() for slot, _ in group)
         static = {name: self._static(op, name, groups[name]) for name in op.static if name in groups}
         dtypes = self._dtypes(op, operation, {name: group for name, group in groups.items() if name in op.tensors})
@@ -267,6 +275,10 @@ class Compiler:
             )
         found = []
         for (name, declared), dtype in zip(operation.outputs, actual, strict=True):
+            if declared.form != op.form:
+                raise BrokenEvidence(
+                    f"op {op.name} declares a {declared.kind} ({self._place})", subject="model.mlmodel"
+                )
             if declared.dtype != dtype:
                 self._mismatch(operation, name, "dtype", declared.dtype, dtype)
             # moving representable elements keeps them representable
@@ -376,16 +388,17 @@ class Compiler:
             raise UnsupportedOp(
                 f"op {operation.type}: parameters {sorted(operation.inputs)}", op=operation.type, place=self._place
             )
-        given = [self._operand(item) for item in operation.inputs[parameter]]
-        variables, declared = [slot for slot, _ in given], [kind.dtype for _, kind in operation.outputs]
+        forms = [self._kind(item) for item in operation.inputs[parameter]]
+        given = zip(operation.inputs[parameter], forms, strict=True)
+        variables = [self._operand(item, kind.form)[0] for item, kind in given]
+        kinds, declared = [kind.kind for kind in forms], [kind.kind for _, kind in operation.outputs]
         first, second = (self._block(position, block) for block in operation.blocks)
         (asked, _), (made, wanted) = first, second
         if operation.type == "cond":
-            wrong = [dtype for _, dtype in given] != ["bool"] or asked.inputs or made.inputs or first[1] != wanted
+            wrong = kinds != ["bool"] or asked.inputs or made.inputs or first[1] != wanted
         else:
-            dtypes = [dtype for _, dtype in given]
-            entered = [[item.dtype for item in block.inputs] for block in operation.blocks]
-            wrong = entered != [dtypes, dtypes] or first[1] != ["bool"] or wanted != dtypes
+            entered = [[kind.kind for kind in block.inputs.values()] for block in operation.blocks]
+            wrong = entered != [kinds, kinds] or first[1] != ["bool"] or wanted != kinds
         if wrong or declared != wanted:
             raise BrokenEvidence(
                 f"op {operation.type} ({self._place}): its blocks do not fit its operands or results",
@@ -415,18 +428,21 @@ class Compiler:
         )
         self.out.steps.append(step)
 
+    def _kind(self, argument: Argument) -> ValueType:
+        return argument.type if isinstance(argument, Literal) else self.types[argument]
+
     def _block(self, position: int, block: Block) -> tuple[Inner, list[str]]:
-        """The compiled block and its outputs' dtypes. Its names are known inside it only."""
+        """The compiled block and its outputs' kinds. Its names are known inside it only."""
         around, place = (self.types, self.out.slots, self.out.steps), self._place
         self.types = {**self.types, **block.types}
         self.out.slots, self.out.steps = dict(self.out.slots), []
         try:
-            inputs = tuple(self._slot(feature.name) for feature in block.inputs)
+            inputs = tuple(self._slot(name) for name in block.inputs)
             for operation in block.operations:
                 self._operation(position, operation)
             outputs = tuple(self.out.slots[name] for name in block.outputs)
             inner = Inner(inputs, tuple(self.out.steps), outputs)
-            return inner, [self.types[name].dtype for name in block.outputs]
+            return inner, [self.types[name].kind for name in block.outputs]
         finally:
             (self.types, self.out.slots, self.out.steps), self._place = around, place
 

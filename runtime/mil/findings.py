@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from runtime.mil.description import shape_text
+from runtime.mil.items import Items
 from runtime.mil.numerics import BY_NAME, FP16_MAX, FP16_OVERFLOW, FP16_UNDERFLOW, Array, Rounding, round16_over
-from runtime.mil.program import ValueType
+from runtime.mil.program import Shape, ValueType
 
 #: elements up to which numpy counts the floats themselves faster than a comparison of them
 _FEW = 3000
@@ -203,15 +204,27 @@ class Watch:
         if value.size and not np.isfinite(value).all():
             self._not_finite(value, source)
 
-    def entered(self, slot: int, value: Array) -> None:
+    def entered(self, slot: int, value: Array | Items) -> None:
         """A value that a round of a loop starts with: what it holds is not the finding of the op that reads it."""
-        if value.dtype.kind == "f":
+        if isinstance(value, Items):
+            self._held(slot, value)
+        elif value.dtype.kind == "f":
             self._with_nan |= {slot} if np.isnan(value).any() else set()
             self._with_inf |= {slot} if np.isinf(value).any() else set()
 
-    def result(self, raw: Array, source: Source, how: Rounding | None = None) -> Array:
+    def _held(self, slot: int, items: Items) -> None:
+        """A list: what it holds was found where it was computed."""
+        if BY_NAME[items.dtype].kind == "float":
+            self._with_nan |= {slot} if items.holds(np.isnan) else set()
+            self._with_inf |= {slot} if items.holds(np.isinf) else set()
+
+    def result(self, raw: Any, source: Source, how: Rounding | None = None) -> Any:
         """One result, which is rounded `how`: its shape against the declared one and, for floats, what is new in it.
         Gives it rounded; `raw` may be overwritten."""
+        if isinstance(raw, Items):
+            self._shape(raw.shape, source)
+            self._held(source.slot, raw)
+            return raw
         peak = self._peak(raw, source)
         counts = peak is not None and source.declared.dtype == "float16" and source.computes
         if not counts or peak is None:
@@ -232,13 +245,7 @@ class Watch:
 
     def _peak(self, raw: Array, source: Source) -> float | None:
         """The largest finite magnitude, None of what is no float; records a wrong shape and what is not finite."""
-        declared = source.declared.shape
-        if raw.shape != declared and (
-            len(raw.shape) != len(declared)
-            or any(size not in (None, actual) for size, actual in zip(declared, raw.shape, strict=True))
-        ):
-            texts = shape_text(declared), shape_text(raw.shape)
-            self.mismatch(Mismatch(source.value, source.op_type, source.op_name, "shape", *texts))
+        self._shape(raw.shape, source)
         if raw.dtype.kind != "f" or raw.size == 0:
             return None
         # two reductions and no array of magnitudes; a NaN is the result of both
@@ -247,6 +254,15 @@ class Watch:
             self._not_finite(raw, source)
             return float(np.max(np.abs(raw), where=np.isfinite(raw), initial=0.0))
         return peak
+
+    def _shape(self, found: Shape, source: Source) -> None:
+        declared = source.declared.shape
+        if found != declared and (
+            len(found) != len(declared)
+            or any(size not in (None, actual) for size, actual in zip(declared, found, strict=True))
+        ):
+            texts = shape_text(declared), shape_text(found)
+            self.mismatch(Mismatch(source.value, source.op_type, source.op_name, "shape", *texts))
 
     def _not_finite(self, raw: Array, source: Source) -> None:
         nan, inf = int(np.count_nonzero(np.isnan(raw))), int(np.count_nonzero(np.isinf(raw)))

@@ -17,6 +17,7 @@ from runtime.mil.compile import Compiled, Compiler
 from runtime.mil.control import Nested
 from runtime.mil.description import excluded, shape_text
 from runtime.mil.findings import Findings, Source, Watch
+from runtime.mil.items import Items
 from runtime.mil.numerics import BY_NAME, MODES, Array, Mode, rounding
 from runtime.mil.ops import registry as _registry
 from runtime.mil.package import Package
@@ -93,8 +94,8 @@ class Interpreter:
     def values(
         self, inputs: Mapping[str, Array], names: Sequence[str] | None = None, *, state: State | None = None
     ) -> dict[str, Array]:
-        """Named intermediate values of one run (all but texts when None), floats as float32. Runs on a copy of the
-        state. Raises Refusal for a name the function does not define."""
+        """Named intermediate values of one run (all but texts and lists when None), floats as float32. Runs on a copy
+        of the state. Raises Refusal for a name the function does not define, or of a list."""
         return self.run_keeping(inputs, names, state=dict(self.state if state is None else state))[1]
 
     def run_keeping(
@@ -102,10 +103,16 @@ class Interpreter:
     ) -> tuple[Result, dict[str, Array]]:
         """One run that checks nothing, as `run`, and its named intermediate values, as `values`."""
         types = self.function.types
-        wanted = [name for name in self._compiled.slots if types[name].dtype != "string"] if names is None else names
+        every = [name for name in self._compiled.slots if types[name].dtype != "string" and not types[name].form]
+        wanted = every if names is None else names
         unknown = [name for name in wanted if name not in self._compiled.slots]
         if unknown:
             raise Refusal(f"function {self.function.name} defines no value {unknown[0]!r}")
+        listed = [name for name in wanted if types[name].form]
+        if listed:
+            raise Refusal(
+                f"{listed[0]!r} is a {types[listed[0]].kind}: name what is read of it", place=self.function.name
+            )
         kept = frozenset(self._compiled.slots[name] for name in wanted)
         found, findings = self._execute(inputs, state, False, keep=kept)
         outputs = {name: self._export(found, name, dtype) for name, _, dtype in self.function.outputs}
@@ -185,7 +192,8 @@ class Interpreter:
     def _watched_inside(self, step: Step, values: Values, buffers: State, watch: Watch) -> None:
         """A step of a block, whose inputs may hold what an earlier round made."""
         for slot in step.operands:
-            watch.entered(slot, np.asarray(values[slot]))
+            value = values[slot]
+            watch.entered(slot, value if isinstance(value, Items) else np.asarray(value))
         self._watched(step, values, buffers, watch)
 
     def _enter(self, values: Values, inputs: Mapping[str, Array], watch: Watch | None) -> None:

@@ -35,11 +35,18 @@ OPSETS = range(5, 10)
 
 
 class ValueType(NamedTuple):
-    """Declared type of a value. `state` marks a reference to a buffer of that type."""
+    """Declared type of a value. `state` marks a reference to a buffer of that type; `form` is "list" for a list of
+    tensors of that type, however many."""
 
     dtype: str
     shape: Shape
     state: bool = False
+    form: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Its dtype, and what it is a list of."""
+        return f"{self.form} of {self.dtype}" if self.form else self.dtype
 
 
 class Feature(NamedTuple):
@@ -101,15 +108,14 @@ class Operation:
 class Block:
     """A program inside an op: its inputs, its operations in order and the names of its outputs."""
 
-    inputs: tuple[Feature, ...]
+    inputs: Mapping[str, ValueType]
     operations: tuple[Operation, ...]
     outputs: tuple[str, ...]
 
     @cached_property
     def types(self) -> Mapping[str, ValueType]:
         """Declared type of its inputs and of its operations' results, without those of blocks inside it."""
-        found = {name: ValueType(dtype, shape) for name, shape, dtype in self.inputs}
-        return found | {name: kind for operation in self.operations for name, kind in operation.outputs}
+        return dict(self.inputs) | {name: kind for operation in self.operations for name, kind in operation.outputs}
 
 
 def walk(operations: Iterable[Operation]) -> Iterator[Operation]:
@@ -162,15 +168,24 @@ def _function(name: str, message: Message) -> Function:
     states: list[Feature] = []
     defined: dict[str, ValueType] = {}
     for item in message.inputs:
-        kind = value_type(item.type, place=f"{name}.{item.name}")
+        kind = _face(value_type(item.type, place=f"{name}.{item.name}"), item.name, name)
         (states if kind.state else inputs).append(Feature(item.name, kind.shape, kind.dtype))
         _define(defined, item.name, kind, name)
     operations = _operations(block.operations, defined, name)
     missing = [output for output in block.outputs if output not in defined]
     if missing:
         raise _broken(f"output {missing[0]!r} is never defined", name)
-    outputs = tuple(Feature(output, defined[output].shape, defined[output].dtype) for output in block.outputs)
+    leaving = [(output, _face(defined[output], output, name)) for output in block.outputs]
+    outputs = tuple(Feature(output, kind.shape, kind.dtype) for output, kind in leaving)
     return Function(name, int(match[1]), tuple(inputs), tuple(states), outputs, operations)
+
+
+def _face(kind: ValueType, name: str, function: str) -> ValueType:
+    """The type of an input or output of a function, which cannot be a list."""
+    if kind.form:
+        text = f"function {function}: {name!r} is a {kind.kind}, which no caller can hold"
+        raise UnsupportedOp(text, op="type", place=f"{function}.{name}")
+    return kind
 
 
 def _operations(messages: Iterable[Message], defined: dict[str, ValueType], function: str) -> tuple[Operation, ...]:
@@ -191,16 +206,15 @@ def _block(message: Message, around: Mapping[str, ValueType], function: str, op_
     """A block of the op `op_name`, which may read what is defined `around` it."""
     if message.attributes:
         raise UnsupportedOp(f"op {op_name}: block attributes are not modelled", op="block", place=function)
-    defined, inputs = dict(around), []
+    defined, inputs = dict(around), {}
     for item in message.inputs:
-        kind = value_type(item.type, place=f"{function}.{item.name}")
-        inputs.append(Feature(item.name, kind.shape, kind.dtype))
+        kind = inputs[item.name] = value_type(item.type, place=f"{function}.{item.name}")
         _define(defined, item.name, kind, function)
     operations = _operations(message.operations, defined, function)
     missing = [output for output in message.outputs if output not in defined]
     if missing:
         raise _broken(f"op {op_name}: output {missing[0]!r} of a block is never defined", function)
-    return Block(tuple(inputs), operations, tuple(message.outputs))
+    return Block(inputs, operations, tuple(message.outputs))
 
 
 def _define(defined: dict[str, ValueType], name: str, kind: ValueType, function: str) -> None:
@@ -254,10 +268,13 @@ def _argument(binding: Message, op: str, place: str) -> Argument:
 
 
 def value_type(message: Message, *, place: str) -> ValueType:
-    """A `ValueType` message → the type. Lists, tuples, dictionaries and variadic dimensions are not modelled."""
+    """A `ValueType` message → the type. Tuples, dictionaries, lists of what is no tensor and variadic dimensions are
+    not modelled."""
     form = message.WhichOneof("type")
     if form == "stateType":
         return value_type(message.stateType.wrappedType, place=place)._replace(state=True)
+    if form == "listType" and message.listType.type.WhichOneof("type") == "tensorType":
+        return value_type(message.listType.type, place=place)._replace(form="list")
     if form != "tensorType":
         raise UnsupportedOp(f"{place}: values of {form or 'no type'} are not modelled", op="type", place=place)
     tensor = message.tensorType

@@ -101,9 +101,11 @@ def results(result: Any) -> tuple[Array, ...]:
 def exact_integers(step: Step, values: Values, state: State) -> tuple[Array, ...]:
     """The results of a step whose integer operands have 64 bits; nothing when it computes no integers from integers.
 
-    A cast is left out: what it cannot hold is seen at its operand.
+    A cast is left out: what it cannot hold is seen at its operand. So are lists, which hold what others computed.
     """
-    if step.op_type == "cast" or not any(BY_NAME[item.source.declared.dtype].kind == "int" for item in step.outputs):
+    if step.op_type == "cast" or any(item.source.declared.form for item in step.outputs):
+        return ()
+    if not any(BY_NAME[item.source.declared.dtype].kind == "int" for item in step.outputs):
         return ()
     whole = [slot for slot in set(step.operands) if np.asarray(values[slot]).dtype.kind in "iu"]
     if not whole:

@@ -29,6 +29,8 @@ class Domain:
     variadic: bool = False
     #: may be known at compile time or not
     flexible: bool = False
+    #: "list": a list of tensors of that dtype
+    form: str = ""
 
 
 Floats = Annotated[Array, Domain(FLOAT)]
@@ -78,6 +80,8 @@ class Op:
     takes_inner: bool
     #: opset from which the other operands need not have the first one's dtype
     loose: int = 99
+    #: "list": its one result is a list
+    form: str = ""
 
     def result_dtypes(self, dtypes: Mapping[str, str], static: Mapping[str, Any]) -> tuple[str, ...]:
         """Dtypes the outputs have by MIL's rules, given the operands' dtypes; one per output."""
@@ -104,9 +108,10 @@ def op(
     ignores: tuple[str, ...] = (),
     plan: Callable[..., Kernel] | None = None,
     loose: int = 99,
+    form: str = "",
 ) -> Callable[[Kernel], Kernel]:
     """Register the decorated function as the op(s) `names`. `result` is a dtype, the parameter whose dtype the one
-    output has (default: the first tensor parameter), or a rule."""
+    output has (default: the first tensor parameter), or a rule. `form` is the result's, where it is no tensor."""
 
     def register(kernel: Kernel) -> Kernel:
         tensors: dict[str, Domain] = {}
@@ -142,6 +147,7 @@ def op(
                 plan=plan,
                 takes_inner=takes_inner,
                 loose=loose,
+                form=form,
             )
         return kernel
 
