@@ -11,7 +11,7 @@ shows a wrong and a right example. There is no other list of codes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -171,15 +171,37 @@ def explain(number: str) -> Code:
     return Code(number=number.upper(), title=first.partition(": ")[2].strip(), page=page.strip() + "\n")
 
 
+#: what others call the units of a machine, folded → the same in words that a spec has: of one, and of several
+_CALLED: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(
+        ("npu", "ne", "neural_engine", "neuralengine", "apple_neural_engine", "apple_ne", "apple", "apple_npu"),
+        ("ane", "cpu_and_ne"),
+    ),
+    **dict.fromkeys(
+        ("ane", "cpu_and_ne", "cpu_and_ane", "cpu_and_npu", "cpu_and_neural_engine"), ("cpu_and_ne", "ane")
+    ),
+    **dict.fromkeys(("metal", "mps", "apple_gpu", "gpu"), ("gpu", "cpu_and_gpu")),
+    # MLComputeUnits of Swift
+    "cpuandneuralengine": ("cpu_and_ne", "ane"),
+    "cpuandgpu": ("cpu_and_gpu", "gpu"),
+    "cpuonly": ("cpu_only", "cpu"),
+    "cpu": ("cpu_only",),
+}
+
+
 def suggest(word: str, candidates: Iterable[str]) -> list[str]:
-    """At most three candidates that somebody may have meant by `word`: the nearest, usually one or none.
+    """At most three candidates that somebody may have meant by `word`: the nearest, usually one or none; where others
+    call it so, that one.
 
     A candidate counts when its Damerau-Levenshtein distance (adjacent swaps cost one) is at most a third of the
     longer word and at most 3, never less than 1; case and the choice between `-` and `_` cost nothing.
     """
-    plain = _folded(word)
+    plain, choices = _folded(word), list(candidates)
+    called = _CALLED.get(plain.replace(" ", "_"), ())
+    if plain not in map(_folded, choices) and (meant := [one for one in called if one in choices]):
+        return meant[:1]
     found: list[tuple[int, str]] = []
-    for candidate in candidates:
+    for candidate in choices:
         folded = _folded(candidate)
         limit = min(3, max(1, max(len(plain), len(folded)) // 3))
         if abs(len(folded) - len(plain)) > limit:

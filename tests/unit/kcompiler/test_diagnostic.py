@@ -9,6 +9,7 @@ import pytest
 
 from kcompiler import diagnostic
 from kcompiler.diagnostic import Diagnostic, did_you_mean, from_refusal, has_errors, ordered, suggest
+from tests.unit.kcompiler.checks.laboratory import compiled
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,6 +31,46 @@ ROOT = Path(__file__).resolve().parents[3]
 )
 def test_a_suggestion_is_near_or_absent(word, candidates, expected):
     assert suggest(word, candidates) == expected
+
+
+UNITS = ["all", "cpu_and_gpu", "cpu_and_ne", "cpu_only"]
+
+
+@pytest.mark.parametrize(
+    "word", ["npu", "NPU", "neural_engine", "Neural Engine", "neural-engine", "apple", "ne", "ANE"]
+)
+def test_the_neural_engine_by_any_name_is_ane(word):
+    assert suggest(word, ["gpu", "ane"]) == ["ane"]
+    assert suggest(word, ["gpu", "ane", "cpu"]) == ["ane"]
+    assert suggest(word, UNITS) == ["cpu_and_ne"]
+
+
+def test_a_spec_for_an_npu_is_told_of_ane(tmp_path):
+    (found,) = compiled(tmp_path, lambda data: data.update(export={"profile": "npu"})).diagnostics
+    assert (found.code, found.help) == ("KC2103", "did you mean `ane`?")
+
+
+@pytest.mark.parametrize(
+    ("word", "of_one", "of_several"),
+    [
+        ("metal", ["gpu"], ["cpu_and_gpu"]),
+        ("cpuAndNeuralEngine", ["ane"], ["cpu_and_ne"]),
+        ("CPU_AND_NE", ["ane"], ["cpu_and_ne"]),
+        ("cpuAndGPU", ["gpu"], ["cpu_and_gpu"]),
+        ("cpuOnly", ["cpu"], ["cpu_only"]),
+        ("gpuu", ["gpu"], []),
+    ],
+)
+def test_units_may_be_called_as_others_call_them(word, of_one, of_several):
+    assert suggest(word, ["gpu", "ane", "cpu"]) == of_one
+    assert suggest(word, UNITS) == of_several
+
+
+def test_where_no_unit_is_meant_they_are_words_like_others():
+    assert suggest("apple", ["apples", "pears"]) == ["apples"]
+    assert suggest("npu", ["input", "cpu"]) == ["cpu"]
+    # what is known by that name is meant by it
+    assert suggest("Metal", ["metal", "gpu"]) == ["metal"]
 
 
 def test_a_swap_of_neighbours_costs_one():
