@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 @PROFILE
 @answers("status", of="spec")
 def status(answer: Answer, spec: Path, profile: str) -> None:
-    """Say where SPEC stands: per stage what it waits for, whether it is done, and what to do next."""
+    """Say where SPEC stands: per stage what it waits for, whether it is done, and what to do next.
+
+    The verdict is shown as it was given. That its own text and its reports are still the same bytes is looked at (exit
+    3 where they are not), and no more: `audit` recomputes.
+    """
     from kcompiler import lock
     from kcompiler.render import human_plan, json
     from kcompiler.render.stages import view
@@ -56,8 +60,10 @@ def status(answer: Answer, spec: Path, profile: str) -> None:
     found = stages(made, entries, _dates(home, made["asked"]["name"]), absent, begun(made, home, entries))
     judged = _verdict(home, made)
     spent, accounted = exhausted(made, home, entries), accounts(made, home, entries)
-    told = _told(made, home, judged)
-    answer.next = _next(called(spec, profile), found, judged, spent)
+    changed = [] if judged is None else _changed(made, home, judged)
+    told = {"evidence": changed, **_told(made, home, judged)}
+    audit = f"kcompiler audit {called(spec, profile)}"
+    answer.next = audit if changed else _next(called(spec, profile), found, judged, spent)
     answer.plan, answer.data, answer.steps = (
         lock.plan_digest(made),
         json.status(found, spent, told, accounted),
@@ -69,6 +75,36 @@ def status(answer: Answer, spec: Path, profile: str) -> None:
     shown = view(made["asked"]["name"], found, answer.next, judged, spent, told, accounted)
     answer.laid_out(shown)
     answer.say(human_plan.text(shown))
+    if changed:
+        raise Outcome(3, "evidence-broken", audit, "the evidence is not what the verdict was given on")
+
+
+def _changed(made: Mapping[str, Any], home: project.Project, judged: Mapping[str, Any]) -> list[str]:
+    """Reports that are not the bytes that the verdict names, and a verdict that is not the text that the journal of
+    this machine, where there is one, says was given; in words."""
+    from kcompiler import lock
+    from kcompiler.audit.evidence import REPORTS, RUN
+    from kcompiler.plan import APPLY
+    from kcompiler.verifier import facts
+    from kcompiler.verifier.records import pinned
+    from runtime import digest
+    from runtime.contract import chain
+
+    name, own = str(made["asked"]["name"]), facts.reports(made)
+    folder, verdict, journal = home.evidence(name), home.verdict(name), home.root / ".kcompiler" / "journal.jsonl"
+    # what the lock says of itself lies in no file
+    pins = {key: pin for key, pin in judged["reports"].items() if key not in own}
+    due = {folder / RUN if key == APPLY else folder / REPORTS / f"{key}.json": pin for key, pin in pins.items()}
+    lines = chain.read(journal.read_bytes()).lines if journal.is_file() else []
+    contents = ({"type": line.type, "run": line.run, "data": line.data} for line in lines)
+    if pin := pinned(contents, lock.plan_digest(made)):
+        due[verdict] = pin
+    gone = {path: f"{home.shown(path)} is gone" for path in due if not path.is_file()}
+    return [
+        gone.get(path, f"{home.shown(path)} is not what it was when the verdict was given")
+        for path, pin in due.items()
+        if path in gone or digest.of_file(path) != pin
+    ]
 
 
 def _told(made: Mapping[str, Any], home: project.Project, judged: Mapping[str, Any] | None) -> dict[str, Sequence[str]]:

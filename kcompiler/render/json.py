@@ -82,10 +82,10 @@ def status(
     told: Mapping[str, Sequence[str]] = MappingProxyType({}),
     accounted: Accounts = (),
 ) -> dict[str, Any]:
-    """The stages in order, the budget that is used up (null for none), lines on approvals and waivers, and what is
-    spent of each budget, set aside and left."""
+    """The stages in order, the budget that is used up (null for none), lines on evidence that has changed, approvals
+    and waivers, and what is spent of each budget, set aside and left."""
     used_up = None if spent is None else {"budget": spent.place, "message": spent.message}
-    lines = {name: list(told.get(name, ())) for name in ("approvals", "standing")}
+    lines = {name: list(told.get(name, ())) for name in ("evidence", "approvals", "standing")}
     return {
         "stages": [asdict(stage) for stage in stages],
         "used_up": used_up,

@@ -47,7 +47,7 @@ def view(
         Section(title="stages", rows=[inert(row) for row in table(rows, indent="")]),
         Section(title="budget", rows=[inert(spent.message)] if spent else []),
         Section(title="spend", rows=[inert(row) for row in accounts.rows(accounted)]),
-        Section(title="verdict", rows=[inert(row) for row in _judged(judged)]),
+        Section(title="verdict", rows=[inert(row) for row in _judged(judged, told.get("evidence"))]),
         *(Section(title=title, rows=[inert(row) for row in rows]) for title, rows in told.items()),
         Section(title="next", rows=[inert(next_command)]),
     ]
@@ -55,13 +55,14 @@ def view(
     return View(headline=inert(f"{name}   {done} of {asked} stages done"), digest="", sections=shown)
 
 
-def _judged(verdict: Mapping[str, Any] | None) -> list[str]:
+def _judged(verdict: Mapping[str, Any] | None, changed: Sequence[str] | None) -> list[str]:
     if verdict is None:
         return []
     asked = [one for one in verdict["outcomes"] if one["blocks"] and not waits(one, verdict)]
     blocking = [f"✗ {one['rule']} on {one['step']}: {one['reason']}" for one in asked]
     more = [f"… and {len(blocking) - _MOST} more that block"] if len(blocking) > _MOST else []
-    return [str(verdict["verdict"]), *blocking[:_MOST], *more]
+    word = f"{verdict['verdict']}, of other evidence than lies here now" if changed else str(verdict["verdict"])
+    return [word, *blocking[:_MOST], *more]
 
 
 def _detail(stage: Stage) -> str:

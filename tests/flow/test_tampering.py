@@ -121,7 +121,9 @@ def test_evidence_that_cannot_be_shown_is_named_and_the_advice_mends_it(done: Ho
         path.write_bytes(damage)
         shown = done.run("show", what, SPEC, *step, code=LIGHT).ended(3, "evidence-broken")
         assert f"evidence/{file} is damaged" in shown.err
-        done.run("status", SPEC, code=LIGHT).ended(0, "")
+        # a verdict that cannot be read is none; a report that was judged is missed
+        status = done.run("status", SPEC, code=LIGHT)
+        status.ended(3, "evidence-broken") if step else status.ended(0, "")
     done.apply().ended(1, "fail")
     done.run("show", what, SPEC, *step, code=LIGHT).ended(0, "")
 
@@ -129,6 +131,61 @@ def test_evidence_that_cannot_be_shown_is_named_and_the_advice_mends_it(done: Ho
 def test_a_verdict_of_this_plan_without_its_outcomes_is_none(done: Home) -> None:
     rewrite(done.evidence / "verdict.json", lambda verdict: verdict.pop("outcomes"))
     assert "verdict" not in done.run("status", SPEC, code=LIGHT).ended(0, "").out.partition("next")[0]
+
+
+def _report(home: Home) -> None:
+    flip(home.evidence / "reports" / "verify.json")
+
+
+def _no_report(home: Home) -> None:
+    (home.evidence / "reports" / "evaluate-answers.json").unlink()
+
+
+def _run(home: Home) -> None:
+    flip(home.evidence / "run.json")
+
+
+def _kinder(home: Home) -> None:
+    rewrite(home.evidence / "verdict.json", lambda verdict: verdict.update(verdict="PASS"))
+
+
+def _elsewhere(home: Home) -> None:
+    """Without the state there is no journal to ask; the verdict itself names its reports."""
+    shutil.rmtree(home.state)
+    home.state.mkdir()
+    _report(home)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_report, "evidence/reports/verify.json is not what it was when the verdict was given"),
+        (_no_report, "evidence/reports/evaluate-answers.json is gone"),
+        (_run, "evidence/run.json is not what it was"),
+        (_kinder, "evidence/verdict.json is not what it was"),
+        (_elsewhere, "evidence/reports/verify.json is not what it was"),
+    ],
+)
+def test_status_shows_no_verdict_as_that_of_other_evidence(
+    done: Home, damage: Callable[[Home], None], said: str
+) -> None:
+    damage(done)
+    result = done.run("status", SPEC, code=LIGHT).ended(3, "evidence-broken")
+    assert f"generated/{NAME}/{said}" in result.out
+    assert ", of other evidence than lies here now" in result.out
+    assert result.last["next"] == f"kcompiler audit {SPEC}"
+    form = done.run("status", SPEC, "--format", "json", code=LIGHT).ended(3, "evidence-broken")
+    (line,) = json.loads(form.out)["data"]["evidence"]
+    assert said in line
+    # what audit advises then mends it
+    again = audited(done)
+    assert again.code in (1, 3)
+    assert again.last["next"] == f"kcompiler apply {SPEC}"
+
+
+def test_status_of_sound_evidence_says_the_verdict_alone(applied: tuple[Home, Result]) -> None:
+    result = applied[0].run("status", SPEC, code=LIGHT).ended(0, "")
+    assert "other evidence" not in result.out
 
 
 def test_a_verdict_that_is_gone_is_missed(done: Home) -> None:
