@@ -180,11 +180,12 @@ def _sparse(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 def _lax(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    """Tolerances that only a recipe with a coarse form may have, and a coarse form that no tensor has."""
+    """Tolerances that only a coarse recipe may have, and a coarse form that no tensor has."""
     recipe = spec.quantization
     if recipe.coarse:
         matrices = [tensor for tensor in sizes.tensors(spec.student.architecture) if len(tensor.shape) > 1]
-        if not any(recipe.of(tensor.name).weights in COARSE for tensor in matrices):
+        forms = {recipe.of(tensor.name).weights for tensor in matrices}
+        if recipe.activations is None and not forms & COARSE:
             asked = [("default", recipe.default), *((f"rules/{i}", rule) for i, rule in enumerate(recipe.rules))]
             place, form = next((place, one.weights) for place, one in asked if one.weights in COARSE)
             yield tree.diagnostic(
@@ -202,7 +203,7 @@ def _lax(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             yield tree.diagnostic(
                 "KC4916",
                 f"/verification/tolerances/{name}",
-                "this tolerance is for weights of less than eight bits, or sparse ones",
+                "this tolerance is for weights of less than eight bits, sparse ones, or layers that read int8",
                 label=f"what this recipe asks for keeps {'at least' if kept == least else 'at most'} {kept}",
                 help="remove the line, or keep the tensors that suffer in fp16",
                 related=(tree.related("/quantization", "it has eight or more in every tensor"),),

@@ -63,6 +63,21 @@ def _newer(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         )
 
 
+def _integers(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Layers that read integers, which a package for an older target is not made with."""
+    if not _lacks(spec) or spec.quantization.activations is None:
+        return
+    yield tree.diagnostic(
+        "KC4931",
+        "/quantization/activations",
+        f"layers of a package for {spec.export.deployment} read no integers",
+        on="key",
+        label="int8 activations are for iOS 18 and later",
+        help="remove the section, or write `deployment: iOS18` in `export`",
+        related=(tree.related(_DEPLOYMENT, "the oldest system that loads it"),),
+    )
+
+
 def _states(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     lacks = _lacks(spec)
     if spec.shapes.decode.cache != "state" or not (lacks or spec.export.strategy == "enumerated"):
@@ -95,6 +110,7 @@ def _onnx(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 CHECKS = (
     Check(_functions, "export"),
     Check(_newer, "export", "quantization"),
+    Check(_integers, "export", "quantization"),
     Check(_states, "export", "shapes"),
     Check(_onnx, "export", "verification"),
 )

@@ -70,8 +70,8 @@ def quantize(
     """Measure what storing each part of the student of SPEC in fewer bits costs, one part at a time.
 
     Costs are KL divergences of the next token from the checkpoint in float32, in nats a token, over rows of the spec,
-    with the weights that the nearest stored ones stand for; nothing is converted, and `quantization.calibration`, which
-    stores others, is not carried out here: it stays in what is suggested. With --suggest a recipe is put together, the
+    with the weights that the nearest stored ones stand for; nothing is converted, and `quantization.calibration` and
+    `activations` are not carried out here: they stay in what is suggested. With --suggest a recipe is put together, the
     least cost for each byte first, and measured as a whole: the sum of single costs is an estimate, and both are said.
     What the rows and the student need is made in the project's state, or reused. Exit 1: no recipe keeps the budget.
     """
@@ -108,7 +108,11 @@ def quantize(
             folders["dataset"] / f"{chosen}.jsonl",
             recipe={"default": section.default.model_dump(), "rules": [rule.model_dump() for rule in section.rules]},
             islands=list(section.islands),
-            calibration=None if section.calibration is None else section.calibration.model_dump(),
+            kept={
+                key: part.model_dump()
+                for key in ("calibration", "activations")
+                if (part := getattr(section, key)) is not None
+            },
             by=by,
             forms=list(forms or _QUICK),
             most_rows=rows,

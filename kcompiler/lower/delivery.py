@@ -59,12 +59,18 @@ class Delivery(Nodes):
             "rules": [rule.model_dump() for rule in quantization.rules],
         }
         islands = list(quantization.islands)
+        activations = [] if quantization.activations is None else list(quantization.activations.match)
         stored = {}
         if quantization.calibration is not None:
             self.add(
                 "calibrate",
                 "calibrate",
-                {"recipe": recipe, "threads": threads, **quantization.calibration.model_dump()},
+                {
+                    "recipe": recipe,
+                    "activations": activations,
+                    "threads": threads,
+                    **quantization.calibration.model_dump(),
+                },
                 model,
                 origin="/quantization/calibration",
                 after=["tokenizer", "probe"],
@@ -81,6 +87,7 @@ class Delivery(Nodes):
                 "islands": islands,
                 "cache": shapes.decode.cache,
                 "calibrated": bool(stored),
+                "activations": activations,
                 "errata": avoided(catalog.load("backends", "coreml").requires),
             },
             {"program": "step:export#program", **stored},
@@ -96,6 +103,7 @@ class Delivery(Nodes):
                 "cache": shapes.decode.cache,
                 **self.spec.export.model_dump(),
                 "calibrated": bool(stored),
+                "activations": activations,
                 **goldens,
             },
             {

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kcompiler.spec.base import DISTINCT, Distinct
+from runtime.contract.activations import Activations
 from runtime.contract.calibration import Calibration
 from runtime.contract.recipe import Recipe
 
@@ -26,3 +27,14 @@ class Quantization(Recipe):
         "numbers: what the rounding of one column loses the next ones make good (GPTQ, arXiv 2210.17323). Integers and "
         "palettes of matrices that are multiplied; an embedding, and a head tied to it, keep the nearest values.",
     )
+    activations: Activations | None = Field(
+        default=None,
+        description="Linear layers that read int8 (W8A8): before each, the quantized package rounds its input by one "
+        "scale that `calibration` chose over its rows, with the least squared error. The package is held to it.",
+    )
+
+    @property
+    def coarse(self) -> bool:
+        """Whether numbers are moved so far that what becomes of the next token judges them: by a coarse form of
+        weights, or by layers that read integers."""
+        return super().coarse or self.activations is not None

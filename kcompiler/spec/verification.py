@@ -41,9 +41,9 @@ class Tolerances(Section):
         default=0.02,
         gt=0,
         le=0.5,
-        description="The logits of the package with the recipe applied. The largest of all differences grows with "
-        "depth and vocabulary, while cosine and KL stay. At most 0.05; with less than eight bits or `sparse` in the "
-        "recipe 0.4.",
+        description="The logits of the package with the recipe applied. The largest of all differences grows "
+        "with depth and vocabulary, while cosine and KL stay. At most 0.05; with less than eight "
+        "bits, `sparse` or `activations` in the recipe 0.4.",
         examples=[0.01],
         json_schema_extra=unit("1"),
     )
@@ -51,8 +51,8 @@ class Tolerances(Section):
         default=0.05,
         gt=0,
         le=0.5,
-        description="The logits of any package: the outer bound. With less than eight bits or `sparse` in the recipe "
-        "0.5.",
+        description="The logits of any package: the outer bound. With less than eight bits, `sparse` or "
+        "`activations` in the recipe 0.5.",
         examples=[0.05],
         json_schema_extra=unit("1"),
     )
@@ -60,8 +60,8 @@ class Tolerances(Section):
         default=0.05,
         gt=0,
         le=0.5,
-        description="Keys and values of each head of any package. With less than eight bits or `sparse` in the recipe "
-        "0.5.",
+        description="Keys and values of each head of any package. With less than eight bits, `sparse` or "
+        "`activations` in the recipe 0.5.",
         examples=[0.05],
         json_schema_extra=unit("1"),
     )
@@ -69,8 +69,9 @@ class Tolerances(Section):
         default=0.999,
         ge=0.9,
         le=1,
-        description="Least cosine of the logits of each function of any package. With less than eight bits or `sparse` "
-        "in the recipe, which move every number, 0.98: then `kl` and the tokens ranked first judge.",
+        description="Least cosine of the logits of each function of any package. With less than eight bits, "
+        "`sparse` or `activations` in the recipe, which move every number, 0.98: then `kl` and the "
+        "tokens ranked first judge.",
         examples=[0.999],
         json_schema_extra=unit("cosine"),
     )
@@ -78,8 +79,8 @@ class Tolerances(Section):
         default=0.999,
         ge=0.9,
         le=1,
-        description="Least cosine of the keys, and of the values, of each head of any package. With less than eight "
-        "bits or `sparse` in the recipe 0.95.",
+        description="Least cosine of the keys, and of the values, of each head of any package. With less than "
+        "eight bits, `sparse` or `activations` in the recipe 0.95.",
         examples=[0.999],
         json_schema_extra=unit("cosine"),
     )
@@ -87,8 +88,8 @@ class Tolerances(Section):
         default=0.01,
         gt=0,
         le=0.5,
-        description="Largest mean KL divergence of the next token from the checkpoint's, of any package. With less "
-        "than eight bits or `sparse` in the recipe 0.1.",
+        description="Largest mean KL divergence of the next token from the checkpoint's, of any package. With "
+        "less than eight bits, `sparse` or `activations` in the recipe 0.1.",
         examples=[0.01],
         json_schema_extra=unit("nat"),
     )
@@ -96,9 +97,9 @@ class Tolerances(Section):
         default=0.05,
         gt=0,
         le=0.5,
-        description="Mean relative L2, over positions, of what each block and the logits of the quantized package give "
-        "beside the float16 package's; asked where `verification.ledger` is. With less than eight bits or `sparse` in "
-        "the recipe 0.4.",
+        description="Mean relative L2, over positions, of what each block and the logits of the quantized "
+        "package give beside the float16 package's; asked where `verification.ledger` is. With less "
+        "than eight bits, `sparse` or `activations` in the recipe 0.4.",
         examples=[0.03],
         json_schema_extra=unit("1"),
     )
@@ -116,8 +117,9 @@ def on_device(asked: Tolerances, precision: Precision) -> OnDevice:
     )
 
 
-#: what a recipe with a coarse form gets where the spec says nothing. Four bits, in blocks of 32 or as sixteen values a
-#: matrix, took cosines of a trained student of 0.6 M parameters to 0.998, of its cache to 0.983, and KL to 0.03
+#: what a coarse recipe gets where the spec says nothing. Four bits, in blocks of 32 or as sixteen values a matrix, took
+#: cosines of a trained student of 0.6 M parameters to 0.998, of its cache to 0.983, and KL to 0.03; MLP layers that
+#: read int8 took them to 0.9995, 0.996 and 0.003
 COARSE_TOLERANCES: Mapping[str, float] = {
     "quantized": 0.4,
     "logits": 0.5,
@@ -140,7 +142,7 @@ FINE_LIMITS: Mapping[str, tuple[float, float]] = {
 
 
 def by_recipe(spec: Any) -> Any:
-    """The text of a spec with the tolerances of its recipe, where it has a coarse form and does not say them itself."""
+    """The text of a spec with the tolerances of its recipe, where that is coarse and it does not say them itself."""
     if not isinstance(spec, Mapping) or not _coarse(spec.get("quantization")):
         return spec
     section = spec.get("verification", {})
@@ -151,13 +153,13 @@ def by_recipe(spec: Any) -> Any:
 
 
 def _coarse(section: Any) -> bool:
-    """Whether a recipe as it is written asks for a coarse form, as `Recipe.coarse` of the model."""
+    """Whether a recipe as it is written is coarse, as `Quantization.coarse` of the model."""
     if not isinstance(section, Mapping):
         return False
     rules = section.get("rules", [])
     asked = [section.get("default"), *(rules if isinstance(rules, Sequence) else [])]
     written = [one.get("weights") for one in asked if isinstance(one, Mapping)]
-    return any(isinstance(one, str) and one in COARSE for one in written)
+    return section.get("activations") is not None or any(isinstance(one, str) and one in COARSE for one in written)
 
 
 class Verification(Section):

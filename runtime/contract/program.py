@@ -136,6 +136,11 @@ class Packaged(Params):
     compute_units: ComputeUnits = Field(default="all", description="Where a host lets Core ML compute.")
     strategy: Strategy
     islands: list[str]
+    activations: list[str] = Field(
+        default_factory=list,
+        exclude_if=lambda layers: not layers,
+        description="Linear layers of the quantized package that read int8 (W8A8).",
+    )
     recipe_sha256: str = Sha256
     toolchain: dict[str, str]
 

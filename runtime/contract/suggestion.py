@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any
 
 from runtime.contract.recipe import Recipe, Rule, Weights
@@ -169,17 +170,17 @@ def _rule(pattern: str, form: Weights) -> Rule:
     return Rule(match=pattern, **form.model_dump())
 
 
-def text(recipe: Recipe, islands: Sequence[str], calibration: Mapping[str, Any] | None = None) -> str:
-    """The section `quantization` of a spec, ready to be pasted; islands and calibration are the spec's own."""
+def text(recipe: Recipe, islands: Sequence[str], kept: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The section `quantization` of a spec, ready to be pasted; islands and other parts, `kept`, are the spec's own."""
     lines = ["quantization:", f"  default: {{{_flow(recipe.default)}}}"]
     if recipe.rules:
         lines.append("  rules:")
         lines += [f'    - {{match: "{rule.match}", {_flow(rule.plain)}}}' for rule in recipe.rules]
     if islands:
         lines.append(f"  islands: [{', '.join(islands)}]")
-    if calibration is not None:
+    for key, value in kept.items():
         # JSON is YAML, whatever a source is called
-        lines.append(f"  calibration: {json.dumps(calibration, ensure_ascii=False)}")
+        lines.append(f"  {key}: {json.dumps(value, ensure_ascii=False)}")
     return "\n".join(lines) + "\n"
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from runtime import digest
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.contract.activations import plain
 from runtime.contract.chunks import HIDDEN
 from runtime.contract.recipe import SIZED, Weights
 from runtime.mil.errata import Done
@@ -43,7 +44,9 @@ def typed(one: Declared, islands: Sequence[str]) -> Declared:
     return one.model_copy(update=sides)
 
 
-def packaged(contract: contracts.Contract, params: ConvertParams, toolchain: dict[str, str]) -> contracts.Contract:
+def packaged(
+    contract: contracts.Contract, params: ConvertParams, toolchain: dict[str, str], integers: Sequence[str] = ()
+) -> contracts.Contract:
     """The program's contract with the types the package has (`typed`), and with the cache where the package has it."""
 
     def typed_as_asked(one: Any) -> Any:
@@ -58,6 +61,7 @@ def packaged(contract: contracts.Contract, params: ConvertParams, toolchain: dic
         compute_units=params.compute_units,
         strategy=params.strategy,
         islands=params.islands,
+        activations=list(map(plain, integers)),
         recipe_sha256=facts.hex_of(digest.of_value(params.recipe.model_dump(mode="json"), "kc.recipe.v1")),
         toolchain=toolchain,
     )
@@ -77,6 +81,7 @@ def report(contract: contracts.Contract, plan: Mapping[str, Weights], each: Mapp
         "deployment": made.deployment,
         "strategy": made.strategy,
         "islands": made.islands,
+        **({"activations": made.activations} if made.activations else {}),
         "toolchain": made.toolchain,
         "functions": [
             {

@@ -3,7 +3,8 @@
 Every function is converted once. The functions are joined into one MIL program, equal weights are given one place in
 the weights file, and the program is saved while it is still float32: what the converter rewrote can be compared with
 the checkpoint there without rounding in the way. Then it is narrowed to float16 and saved; then the tensors the recipe
-names, and no others, are replaced by compressed constants in memory and it is saved again. Only the last two are
+names, and no others, are replaced by compressed constants in memory, what the layers named read is rounded to integers
+where that is asked (W8A8), and it is saved again. Only the last two are
 delivered.
 
 A program of several packages (chunks) is converted one package after another.
@@ -26,19 +27,20 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from runtime.contract import Context, MachineError, Refusal
+from runtime.contract import Context, MachineError, Refusal, activations
 from runtime.contract import program as contracts
 from runtime.contract.families import NAMES
 from runtime.contract.recipe import BITS, Weights
 from runtime.contract.targets import TARGETS, Deployment
 from runtime.machine import durable
 from runtime.mil import archives, conversion, normalise, older, stateful
+from runtime.mil.activation_ops import round_inputs
 from runtime.mil.conversion import Made
 from runtime.mil.errata import Done, counted, recorded
 from runtime.mil.islands import ISLANDS, check_forms, island_names, replace, stem, store_narrow, widened
 from runtime.mil.quantize import Float, Form, Quantized, Sparse, laid, matches, quantize, wanted
 from runtime.mil.quiet import quiet
-from runtime.mil.stored import NOTHING, Stored
+from runtime.mil.stored import NOTHING, Stored, scales
 from runtime.mil.weights import LARGE, Shelf, restore, stand_in
 from runtime.steps.convert import ConvertParams
 
@@ -66,6 +68,7 @@ RAISED_BELOW = 400
 def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weights]:
     """Checkpoint tensor → what the recipe asks. Raises Refusal for what cannot be converted as asked."""
     _check_target(contract, params)
+    _check_activations(contract, params)
     for kind in params.islands:
         if kind not in ISLANDS:
             raise Refusal(f"no island kind `{kind}`", place="quantization.islands", action=f"use {', '.join(ISLANDS)}")
@@ -100,6 +103,17 @@ def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weig
     return plan
 
 
+def _check_activations(contract: contracts.Contract, params: ConvertParams) -> None:
+    """Raises Refusal for layers that cannot read integers."""
+    matrices = activations.matrices(contract.tensors)
+    every = activations.faults(params.activations, matrices, params.recipe, params.islands)
+    found = [(one.text, activations.ACTIONS[one.kind]) for one in every]
+    if params.activations and not params.calibrated:
+        found.append(("no calibration chooses scales for activations", "write `quantization.calibration`"))
+    for text, action in found:
+        raise Refusal(text, place="quantization.activations", action=action)
+
+
 def _check_target(contract: contracts.Contract, params: ConvertParams) -> None:
     """Raises Refusal for what packages of the target do not have, and for a program that was exported otherwise."""
     if params.strategy != contracts.strategy(contract):
@@ -121,6 +135,12 @@ def _check_target(contract: contracts.Contract, params: ConvertParams) -> None:
             f"a package for {params.deployment} has one function, and strategy `multifunction` makes several",
             place="export.strategy",
             action="write `strategy: enumerated`, or `deployment: iOS18`",
+        )
+    if params.activations:
+        raise Refusal(
+            f"layers of a package for {params.deployment} read no integers",
+            place="quantization.activations",
+            action="remove the section, or write `deployment: iOS18`",
         )
     for place, asked in (("default", params.recipe.default), *((one.match, one) for one in params.recipe.rules)):
         if asked.newer:
@@ -413,10 +433,18 @@ class _Making:
     """One conversion, package by package; what one of them needed is let go before the next."""
 
     def __init__(
-        self, takes: Mapping[str, Path], params: ConvertParams, ctx: Context, plan: Mapping[str, Weights], total: int
+        self,
+        takes: Mapping[str, Path],
+        params: ConvertParams,
+        ctx: Context,
+        plan: Mapping[str, Weights],
+        integers: Sequence[str],
+        total: int,
     ) -> None:
         self._program, self._params, self._ctx, self._plan = takes["program"], params, ctx, plan
-        self._stored = Stored(takes["stored"]) if params.calibrated else NOTHING
+        stored = Stored(takes["stored"]) if params.calibrated else None
+        self._stored = NOTHING if stored is None else stored
+        self._scales = {} if stored is None else scales(stored, integers)
         self._begun, self._total = 0, total
 
     def _tell(self, what: str) -> None:
@@ -461,6 +489,7 @@ class _Making:
             delivered(whole, "fp16")
             ready = forms(plan, weights, self._stored, shelf)
             for program, functions in whole.values():
+                round_inputs(program, functions, self._scales)
                 compress(program, functions, plan, weights, ready, shelf, params.deployment)
             delivered(whole, "quantized")
         return each
@@ -495,13 +524,14 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
         import coremltools as ct
     toolchain = {"coremltools": ct.__version__, "torch": str(torch.__version__).split("+")[0]}
     parts = {package: contracts.part(contract, package) for package in contracts.parts(contract)}
-    making = _Making(takes, params, ctx, plan, sum(len(part.functions) + 1 for part in parts.values()))
+    integers = activations.chosen(params.activations, activations.matrices(contract.tensors))
+    making = _Making(takes, params, ctx, plan, integers, sum(len(part.functions) + 1 for part in parts.values()))
     each: dict[str, Made] = {}
     for name, one in parts.items():
         each |= making.package(name, one if name else contract, toolchain)
     made = sum(each.values(), Made())
     errata = recorded(params.errata, contract, made.done, REMOVED_PASSES, toolchain)
-    described = conversion.packaged(contract, params, toolchain)
+    described = conversion.packaged(contract, params, toolchain, integers)
     durable.write(ctx.out("package") / "contract.json", contracts.dump(described))
     marks = {
         "model": contract.model_sha256,

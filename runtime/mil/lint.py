@@ -169,7 +169,7 @@ def _named(seen: _Seen) -> Iterator[Found]:
             yield Found(seen.rule.id, operation.type, _first(operation), "")
 
 
-for _name in ("attention", "lookup", "operators", "projection"):
+for _name in ("attention", "integers", "lookup", "operators", "projection", "rejected", "unpacked"):
     CHECKS[_name] = _named
 
 

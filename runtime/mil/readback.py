@@ -55,7 +55,8 @@ FARTHEST = 4
 
 @dataclass(frozen=True)
 class Finding:
-    """One departure: `kind` is missing, extra, type, granularity, shape, value, recipe, interface, target or island."""
+    """One departure: `kind` is missing, extra, type, granularity, shape, value, recipe, interface, target, island
+    or activation."""
 
     kind: str
     function: str

@@ -11,15 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from runtime import digest
 from runtime.contract import Context
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.contract.activations import chosen, matrices, plain
 from runtime.contract.chunks import CHUNK
 from runtime.contract.recipe import BITS, Recipe
 from runtime.mil import pieces, readback
+from runtime.mil.activation_readback import Rounded, activations
 from runtime.mil.golden import Tensors, Watched, compared, goldens_of
 from runtime.mil.headroom import tightest
 from runtime.mil.lazy import LazyTensors
@@ -28,6 +33,7 @@ from runtime.mil.numerics import Mode
 from runtime.mil.program import Function
 from runtime.mil.quantize import Form
 from runtime.mil.stored import NOTHING, Stored
+from runtime.mil.stored import scales as scales_of
 from runtime.steps.verify import VerifyParams
 
 ATTESTATION = "L2"
@@ -71,6 +77,13 @@ def _provenance(contract: contracts.Contract, params: VerifyParams, digests: Map
         return ["contract.json is a program's, not a package's"]
     if made.recipe_sha256 != facts.hex_of(digest.of_value(params.recipe.model_dump(mode="json"), "kc.recipe.v1")):
         problems.append("the package was made with another recipe")
+    integers = list(map(plain, chosen(params.activations, matrices(contract.tensors))))
+    if made.activations != integers:
+        problems.append(
+            f"the package was made with activations of {len(made.activations)} layers in int8, not {len(integers)}"
+            if len(made.activations) != len(integers)
+            else "the package was made with activations of other layers in int8"
+        )
     if sorted(made.islands) != sorted(params.islands):
         problems.append(f"the package was made with islands {made.islands}")
     if (contract.kv_cache.written_by == "graph") != (params.cache == "state"):
@@ -111,9 +124,11 @@ def read_back(
     recipes: Mapping[str, Recipe | None],
     islands: Sequence[str],
     checkpoint: Tensors,
-    chosen: Mapping[str, Form] = NOTHING,
+    stored: Mapping[str, Form] = NOTHING,
+    scales: Mapping[str, np.float16] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Sections `recipe`, `islands` and `interface` of the report, over all packages of both variants."""
+    """Sections `recipe`, `islands`, `interface` and, where layers read integers, `activations` of the report, over all
+    packages of both variants. What reads integers otherwise than declared departs from the recipe."""
     of = {part: contracts.part(contract, part) for part in contracts.parts(contract)}
     # a package as findings name it, its variant, what is declared of it, and itself
     every = [
@@ -123,18 +138,23 @@ def read_back(
     ]
     elsewhere = readback.everywhere(contract)
     recipe = [
-        (v, readback.recipe(one, part, recipes[v], checkpoint, NOTHING if recipes[v] is None else chosen, elsewhere))
+        (v, readback.recipe(one, part, recipes[v], checkpoint, NOTHING if recipes[v] is None else stored, elsewhere))
         for _, v, part, one in every
     ]
     kept = [readback.islands(one, part, _within(islands, part, contract)) for _, _, part, one in every]
     names = [name for name, *_ in every]
     faces = list(zip(names, (readback.interface(one, part) for _, _, part, one in every), strict=True))
-    stored = [*zip(names, (found.findings for _, found in recipe), strict=True), ("", readback.unheld(contract))]
+    rounded = [activations(one, part, scales if recipes[v] is not None else {}) for _, v, part, one in every]
+    forms = [
+        *zip(names, (found.findings for _, found in recipe), strict=True),
+        *zip(names, (one.findings for one in rounded), strict=True),
+        ("", readback.unheld(contract)),
+    ]
     narrowed = [*zip(names, (found for found, _ in kept), strict=True), ("", readback.homeless(contract, islands))]
     tensors = sum(sum(found.stored.values()) for _, found in recipe)
     return {
         "recipe": {
-            "violations": _violations(stored, tensors, "finding"),
+            "violations": _violations(forms, tensors, "finding"),
             "quantized_tensors": facts.measured(
                 sum(
                     count
@@ -146,7 +166,7 @@ def read_back(
                 n=tensors,
             ),
             "other_constants": facts.measured(sum(found.other_constants for _, found in recipe), "constant"),
-            "findings": _listed(stored),
+            "findings": _listed(forms),
         },
         "islands": {
             "declared": list(islands),
@@ -154,11 +174,19 @@ def read_back(
             "operations": facts.measured(sum(count for _, count in kept), "operation"),
             "findings": _listed(narrowed),
         },
+        **_activations(rounded, scales),
         "interface": {
             "violations": _violations(faces, sum(len(part.functions) for _, _, part, _ in every), "finding"),
             "findings": _listed(faces),
         },
     }
+
+
+def _activations(rounded: Sequence[Rounded], scales: Mapping[str, np.float16]) -> dict[str, Any]:
+    """Of the layers that are to read integers, in every function, those that do by the scale that was chosen."""
+    if not scales:
+        return {}
+    return {"activations": facts.rate(sum(one.held for one in rounded), sum(one.asked for one in rounded))}
 
 
 def _within(islands: Sequence[str], part: contracts.Contract, contract: contracts.Contract) -> list[str]:
@@ -174,7 +202,9 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     contract = contracts.load(takes["package"])
     index, goldens = goldens_of(takes["goldens"], contract)
     checkpoint = LazyTensors(takes["checkpoint"] / "model.safetensors")
-    chosen = Stored(takes["stored"]) if params.calibrated else NOTHING
+    stored = Stored(takes["stored"]) if params.calibrated else None
+    integers = chosen(params.activations, matrices(contract.tensors))
+    scales = {} if stored is None else scales_of(stored, integers)
     recipes: dict[str, Recipe | None] = {"fp16": None, "quantized": params.recipe}
     opened = {variant: pieces.opened(takes["package"], variant, contract) for variant in recipes}
     modes: dict[str, Mode] = {"float32": "exact32", **dict.fromkeys(opened, params.mode)}
@@ -193,7 +223,7 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     data = {
         "attestation": ATTESTATION,
         "variants": variants,
-        **read_back(opened, contract, recipes, params.islands, checkpoint, chosen),
+        **read_back(opened, contract, recipes, params.islands, checkpoint, stored or NOTHING, scales),
         "functions_present": facts.rate(present, len(opened) * len(due)),
         "provenance": {"violations": facts.measured(len(problems), "finding"), "findings": problems},
         "residency": facts.unavailable(ON_A_MAC, "ratio"),

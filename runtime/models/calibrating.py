@@ -5,12 +5,15 @@ are rounded, so that a matrix makes good what was lost before it as well (GPTQ, 
 layer the matrices that read one tensor are rounded together, and those that read what they give after them.
 
 An embedding is read by row and multiplied by nothing: it is rounded to the nearest values, as is a head that is tied to
-it. Letters: T tokens of a text, H width, I inputs of a matrix.
+it. Layers that read integers (W8A8) read rounded inputs as soon as their scale is chosen: their own weights, and those
+of all layers behind them, are chosen by what they are multiplied with then.
+
+Letters: T tokens of a text, H width, I inputs of a matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,7 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from runtime.contract.recipe import Weights
-from runtime.mil import gptq
+from runtime.mil import activations, gptq
 from runtime.mil.quantize import restored
 
 
@@ -102,16 +105,13 @@ def _readers(layer: nn.Module, text: Text, number: int) -> list[list[str]]:
     return [names for _, names in found]
 
 
-def _energy(module: nn.Module, run: Callable[[Text], object], texts: Sequence[Text]) -> gptq.Real:
-    """energy_II: the mean over all tokens of the outer product of what a module reads."""
-    inputs = int(module.in_features)
-    whole, tokens = torch.zeros(inputs, inputs, dtype=torch.float64), 0
+def _look(
+    module: nn.Module, run: Callable[[Text], object], texts: Sequence[Text], see: Callable[[Tensor], object]
+) -> None:
+    """Show what a module reads of each text, read_TI, and compute no further."""
 
     def look(_module: nn.Module, args: tuple[Any, ...]) -> None:
-        nonlocal tokens
-        read_TI = args[0].reshape(-1, inputs)
-        whole.add_((read_TI.T @ read_TI).double())
-        tokens += len(read_TI)
+        see(args[0].reshape(-1, int(module.in_features)))
         raise _Enough
 
     with _hooked([module.register_forward_pre_hook(look)]):
@@ -120,7 +120,47 @@ def _energy(module: nn.Module, run: Callable[[Text], object], texts: Sequence[Te
                 run(text)
             except _Enough:
                 continue
+
+
+def _energy(module: nn.Module, run: Callable[[Text], object], texts: Sequence[Text]) -> gptq.Real:
+    """energy_II: the mean over all tokens of the outer product of what a module reads."""
+    inputs = int(module.in_features)
+    whole, tokens = torch.zeros(inputs, inputs, dtype=torch.float64), 0
+
+    def add(read_TI: Tensor) -> None:
+        nonlocal tokens
+        whole.add_((read_TI.T @ read_TI).double())
+        tokens += len(read_TI)
+
+    _look(module, run, texts, add)
     return (whole / tokens).numpy()
+
+
+def _input(module: nn.Module, run: Callable[[Text], object], texts: Sequence[Text]) -> activations.Input:
+    """How what a module reads is rounded with the least loss."""
+    largest: list[float] = []
+    _look(module, run, texts, lambda read_TI: largest.append(float(read_TI.abs().max())))
+    # a maximum of Python's may leave NaN out
+    grid = activations.Grid(float(torch.tensor(largest).max()))
+    _look(module, run, texts, lambda read_TI: grid.add(read_TI.numpy()))
+    return grid.best()
+
+
+def _reads(module: nn.Module, chosen: activations.Input) -> None:
+    """Let a module read rounded inputs from now on."""
+    step = float(chosen.scale)
+
+    def look(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (torch.clamp(torch.round(args[0] / step), activations.LOW, activations.HIGH) * step, *args[1:])
+
+    module.register_forward_pre_hook(look)
+
+
+class Made(NamedTuple):
+    """Tensor name → its stored form; and of layers that read integers, by their weight → how their input is rounded."""
+
+    forms: dict[str, gptq.Calibrated]
+    inputs: dict[str, activations.Input]
 
 
 @torch.inference_mode()
@@ -129,9 +169,10 @@ def calibrated(
     rows: Sequence[Sequence[int]],
     plan: Mapping[str, Weights],
     told: Callable[[int], None],
-) -> dict[str, gptq.Calibrated]:
-    """Tensor name → its stored form, for every matrix in `plan`. Changes the model: what was rounded is what it
-    computes with afterwards.
+    integers: Collection[str] = (),
+) -> Made:
+    """The stored form of every matrix in `plan`, and the scale of what those in `integers` read. Changes the model:
+    what was rounded is what it computes with afterwards.
 
     `rows` are ids of texts; `told` hears how many layers are done. Raises ValueError for inputs of a matrix that have
     no energy, or are not finite.
@@ -139,9 +180,20 @@ def calibrated(
     layers = layers_of(model)
     names = {id(module): f"{name}.weight" for name, module in multiplied(model).items()}
     texts = [_entering(model, layers, ids) for ids in rows]
-    made: dict[str, gptq.Calibrated] = {}
+    made = Made({}, {})
 
     def take(modules: Sequence[nn.Module], run: Callable[[Text], object]) -> None:
+        """Modules that read one tensor: those of them that read integers, and those that do not."""
+        rounding = [one for one in modules if names[id(one)] in integers]
+        if rounding:
+            chosen = _input(rounding[0], run, texts)
+            for one in rounding:
+                _reads(one, chosen)
+                made.inputs[names[id(one)]] = chosen
+        for together in (rounding, [one for one in modules if one not in rounding]):
+            store(together, run)
+
+    def store(modules: Sequence[nn.Module], run: Callable[[Text], object]) -> None:
         wanted = [(one, plan[names[id(one)]]) for one in modules if names[id(one)] in plan]
         if not wanted:
             return
@@ -149,7 +201,7 @@ def calibrated(
         for module, asked in wanted:
             found = gptq.calibrated(module.weight.detach().numpy(), energy_II, asked)
             module.weight.copy_(torch.from_numpy(restored(found.stored)))
-            made[names[id(module)]] = found
+            made.forms[names[id(module)]] = found
 
     for number, layer in enumerate(layers):
         for together in _readers(layer, texts[0], number):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from runtime.contract.recipe import Recipe, Weights, scale_width
@@ -22,7 +23,7 @@ def suggest(
     *,
     recipe: Mapping[str, Any],
     islands: Sequence[str],
-    calibration: Mapping[str, Any] | None = None,
+    kept: Mapping[str, Any] = MappingProxyType({}),
     by: str,
     forms: Sequence[str],
     most_rows: int,
@@ -35,7 +36,8 @@ def suggest(
     """What `kcompiler quantize` shows: the profile, what the spec's own `recipe` takes and costs, and, where a budget
     is given, a recipe that keeps it as `suggested` (None when there is none, and `refused` says why).
 
-    Raises Refusal for a split without rows, and for a recipe that does not fit the checkpoint.
+    `kept` are other parts of the section, which stay in what is suggested as they are. Raises Refusal for a split
+    without rows, and for a recipe that does not fit the checkpoint.
     """
     model = build.load(checkpoint)
     words = tokenizers.load(tokenizer)
@@ -49,7 +51,7 @@ def suggest(
             "tokens": changed.tokens,
             "by": by,
             **_suggested(
-                changed, names, Recipe.model_validate(recipe), islands, calibration, by, forms, max_bytes, max_kl, told
+                changed, names, Recipe.model_validate(recipe), islands, kept, by, forms, max_bytes, max_kl, told
             ),
         }
 
@@ -71,7 +73,7 @@ def _suggested(
     names: Mapping[str, Sequence[str]],
     own: Recipe,
     islands: Sequence[str],
-    calibration: Mapping[str, Any] | None,
+    kept: Mapping[str, Any],
     by: str,
     forms: Sequence[str],
     max_bytes: int | None,
@@ -119,7 +121,7 @@ def _suggested(
             "kl": cost(state),
             "estimated_kl": baseline + search.estimate(state),
             "recipe": found.model_dump(mode="json"),
-            "text": text(found, islands, calibration),
+            "text": text(found, islands, kept),
         },
     }
 

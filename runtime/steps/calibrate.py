@@ -14,6 +14,8 @@ from runtime.contract.recipe import Recipe
 
 class CalibrateParams(Calibration):
     recipe: Recipe
+    #: patterns of linear layers that read integers (`runtime.contract.activations`)
+    activations: list[str] = Field(default_factory=list, exclude_if=lambda patterns: not patterns)
     threads: int = Field(default=2, ge=1)
 
 
@@ -40,6 +42,7 @@ STEP = Step(
         "runtime.models.build",
         "runtime.models.pouring",
         "runtime.models.tokenizer",
+        "runtime.mil.activations",
         "runtime.mil.gptq",
         "runtime.mil.kmeans",
         "runtime.mil.quantize",
@@ -47,6 +50,7 @@ STEP = Step(
         "runtime.mil.lazy",
         "runtime.data.encode",
         "runtime.steps.tokenizer",
+        "runtime.contract.activations",
         "runtime.contract.calibration",
         "runtime.contract.architecture",
         "runtime.contract.conversation",

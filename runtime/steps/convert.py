@@ -32,6 +32,8 @@ class ConvertParams(Params):
     cache: Literal["outputs", "state"] = Field(default="outputs", exclude_if=lambda kept: kept == "outputs")
     #: whether stored forms that calibration chose are taken
     calibrated: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
+    #: patterns of linear layers that read integers (`runtime.contract.activations`), by scales that calibration chose
+    activations: list[str] = Field(default_factory=list, exclude_if=lambda patterns: not patterns)
 
 
 def takes(params: ConvertParams) -> Ports:
@@ -57,6 +59,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.mil.convert",
+        "runtime.mil.activation_ops",
         "runtime.mil.conversion",
         "runtime.mil.errata",
         "runtime.mil.archives",
@@ -71,6 +74,7 @@ STEP = Step(
         "runtime.mil.quiet",
         "runtime.mil.stored",
         "runtime.mil.lazy",
+        "runtime.contract.activations",
         "runtime.contract.chunks",
         "runtime.contract.errata",
         "runtime.contract.families",

@@ -30,6 +30,8 @@ class VerifyParams(Params):
     profile: Profile = Field(default="gpu", exclude_if=lambda profile: profile == "gpu")
     #: whether stored forms that calibration chose are taken
     calibrated: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
+    #: patterns of linear layers that read integers (`runtime.contract.activations`), by scales that calibration chose
+    activations: list[str] = Field(default_factory=list, exclude_if=lambda patterns: not patterns)
     #: what the golden vectors must cover: prompts of each function, cached steps of each decode
     golden_prompts: int = Field(default=2, ge=1)
     decode_steps: int = Field(default=4, ge=1)
@@ -63,6 +65,7 @@ STEP = Step(
     code=(
         "runtime.mil",
         "runtime.contract.program",
+        "runtime.contract.activations",
         "runtime.contract.chunks",
         "runtime.contract.authoring",
         "runtime.contract.recipe",

@@ -64,7 +64,8 @@ def test_what_is_lost_is_lost_in_the_finished_student(
     matrices = calibrating.multiplied(model)
     asked = Weights(weights="int4")
     told: list[int] = []
-    made = calibrating.calibrated(model, ids, {f"{name}.weight": asked for name in matrices}, told.append)
+    plan = {f"{name}.weight": asked for name in matrices}
+    made = calibrating.calibrated(model, ids, plan, told.append).forms
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     assert told == [1, 2]
     assert ("lm_head.weight" in made) != tied

@@ -65,7 +65,11 @@ SPEC = {
     "teacher": {"source": "bootstrap", "store": None},
     "training": {"stages": [{"name": "kd"}]},
     "shapes": {"prefill": [64, 128, 256]},
-    "quantization": {"islands": ["rms_norm"], "calibration": {"sources": {"answers": 48}}},
+    "quantization": {
+        "islands": ["rms_norm"],
+        "calibration": {"sources": {"answers": 48}},
+        "activations": {"match": ["*.mlp.*"]},
+    },
     "verification": {"ledger": True, "onnx": True, "tolerances": Tolerances().model_dump()},
     "evaluation": {
         "suites": [{"use": name} for name in (*SUITES, "language_model")],

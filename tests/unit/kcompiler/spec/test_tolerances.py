@@ -27,6 +27,18 @@ def recipe(default: dict[str, Any], *rules: dict[str, Any], **tolerances: float)
     return change
 
 
+def integers(**tolerances: float) -> Change:
+    """Weights in int8 and layers that read int8."""
+    plain = recipe({"weights": "int8"}, **tolerances)
+
+    def change(data: dict[str, Any]) -> None:
+        plain(data)
+        source = data["data"]["sources"][0]["name"]
+        data["quantization"] |= {"calibration": {"sources": {source: 8}}, "activations": {"match": ["*.mlp.*"]}}
+
+    return change
+
+
 def asked(folder: Path, change: Change) -> dict[str, dict[str, Any]]:
     """The obligations about the packages, by rule."""
     every = planned(folder, change)["obligations"]
@@ -67,6 +79,8 @@ def test_a_recipe_of_four_bits_is_asked_as_many_questions(tmp_path: Path) -> Non
         (recipe(BLOCKS, kl=0.05), 0.05),
         (recipe(BLOCKS, cosine=0.99), 0.1),
         (recipe({"weights": "int8"}, kl=0.001), 0.001),
+        (integers(), 0.1),
+        (integers(kl=0.02), 0.02),
     ],
 )
 def test_what_the_spec_says_wins_over_what_the_recipe_would_get(tmp_path: Path, change: Change, kl: float) -> None:
