@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.facts.teacher import Folder, folder_at, foreign, of_teacher, tokenizer_folder
+from kcompiler.facts.teacher import IN_TEXT, Folder, folder_at, foreign, of_teacher, tokenizer_folder
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.templates import CONFIG, DATE, FILE, KEY
@@ -183,9 +183,34 @@ def _width(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 "/tokenizer/vocab_size",
                 f"the vocabulary does not have the {who}'s width",
                 label=f"{spec.tokenizer.vocab_size}, the {who} answers with {width} logits",
-                help=f"write {width}, or take another {who}",
+                help=_narrower(spec, world, width)
+                if spec.tokenizer.expand and width < spec.tokenizer.vocab_size
+                else f"write {width}, or take another {who}",
                 related=(tree.related(pointer, f"its config.json says vocab_size {width}"),),
             )
+
+
+def _narrower(spec: Spec, world: World, width: int) -> str:
+    """What to do about a vocabulary that was expanded beyond the rows of weights that are here: a student is given
+    more, a teacher has no logits for them, and could not read their ids."""
+    tokenizer, migrated = spec.tokenizer, spec.student.migrate is not None
+    beside = of_teacher(spec) is not None
+    if tokenizer.source == "student" and not migrated and not beside:
+        return "write `student.migrate`, which gives the weights rows for them"
+    folder = tokenizer_folder(spec, world)
+    ids = {**_vocabulary(folder)[0], **_vocabulary(folder)[1]} if folder is not None else {}
+    room = width - max(ids.values(), default=width - 1) - 1
+    if room >= len(tokenizer.expand):
+        return f"write {width}, which has unused rows for them"
+    tags = " with its texts under `single_token_tags`" if {*tokenizer.expand} & {*tokenizer.single_token_tags} else ""
+    gone = f"remove `expand`{tags}" + " and `student.migrate`" * migrated
+    fewer = f"expand by {room} at most" if room > 0 else gone
+    without = f"{fewer}, and write `vocab_size: {width}`"
+    if tokenizer.source != "student" or not beside:
+        return without
+    wide = f"`vocab_size: {max(ids.values(), default=width - 1) + 1 + len(tokenizer.expand)}`"
+    lacking = [] if tokenizer.vocab_size > width and migrated else [f"write {wide} and `student.migrate`"]
+    return "; or ".join([", ".join([IN_TEXT, "learn from its answers (`sequence_kd`)", *lacking]), without])
 
 
 def _reduced(spec: Spec) -> bool:
@@ -243,7 +268,7 @@ def _taken(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     yield from _one_truth(tree, pointer, folder, vocabulary, added)
     yield from _ends(spec, tree, folder, {**vocabulary, **added})
     if not (who == "teacher" and _reduced(spec)):
-        yield from _ids(spec, tree, {**vocabulary, **added})
+        yield from _ids(spec, tree, world, {**vocabulary, **added})
     yield from _known(spec, tree, vocabulary, added)
 
 
@@ -323,7 +348,7 @@ def _ends(spec: Spec, tree: Tree, folder: Folder, tokens: dict[str, int]) -> Ite
             )
 
 
-def _ids(spec: Spec, tree: Tree, tokens: dict[str, int]) -> Iterator[Diagnostic]:
+def _ids(spec: Spec, tree: Tree, world: World, tokens: dict[str, int]) -> Iterator[Diagnostic]:
     count, largest, width = len(set(tokens.values())), max(tokens.values()), spec.tokenizer.vocab_size
     more = len(spec.tokenizer.expand)
     if more and count == largest + 1 and largest < width < count + more:
@@ -332,7 +357,9 @@ def _ids(spec: Spec, tree: Tree, tokens: dict[str, int]) -> Iterator[Diagnostic]
             "/tokenizer/expand",
             "the vocabulary has no room for the tokens that it is expanded by",
             label=f"{count} ids and {more} more, vocab_size is {width}",
-            help=f"write `vocab_size: {count + more}` and `student.migrate`, which gives the weights rows for them",
+            help=_narrower(spec, world, width)
+            if of_teacher(spec) is not None
+            else f"write `vocab_size: {count + more}` and `student.migrate`, which gives the weights rows for them",
         )
     if largest >= width or count != largest + 1:
         what = f"ids up to {largest}" if largest >= width else f"{largest + 1 - count} holes among its ids"
