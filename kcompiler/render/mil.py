@@ -48,6 +48,8 @@ def _found(findings: Mapping[str, Any]) -> list[str]:
 
 def _array(one: Mapping[str, Any]) -> str:
     shape = f"{one['dtype']} ({', '.join(map(str, one['shape']))})"
+    if "text" in one:
+        return f"text   {one['text']}"
     if one["least"] is None:
         return f"{shape}   no finite element"
     size = 1

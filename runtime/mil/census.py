@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runtime.mil.ops import registry
+from runtime.mil.ops.classifying import CLASSIFY
 from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.program import BLOCKS, Message
 
 #: ops that are no arithmetic and have no entry in the registry
-_OTHER = {"const": 5} | dict.fromkeys(BLOCKS, 5) | {name: op.since for name, op in STATE_OPS.items()}
+_OTHER = {"const": 5, CLASSIFY: 5} | dict.fromkeys(BLOCKS, 5) | {name: op.since for name, op in STATE_OPS.items()}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from runtime.mil.errors import UnsupportedOp
 from runtime.mil.findings import Mismatch, Source, Watch
 from runtime.mil.held import Held
 from runtime.mil.numerics import BY_NAME, Array, Mode, inner_rounding, round16, round16_over, rounding, widen
+from runtime.mil.ops.classifying import CLASSIFY, classified
 from runtime.mil.ops.registry import Kernel, Op, Registry, find
 from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package
@@ -97,10 +98,10 @@ class Compiler:
         """The model description must declare what the function declares."""
         described = {feature.name: feature for feature in self.package.description.get(self.function.name, ())}
         for feature in (*self.function.inputs, *self.function.outputs, *self.function.states):
-            other = described.get(feature.name)
-            if other is None or not other.fits(feature):
+            other, kind = described.get(feature.name), self.types[feature.name].kind
+            if other is None or not other.fits(feature._replace(dtype=kind)):
                 actual = "absent" if other is None else f"{other.dtype} {other.declared}"
-                declared = f"{feature.dtype} {shape_text(feature.shape)}"
+                declared = f"{kind} {shape_text(feature.shape)}"
                 self.out.watch.mismatch(Mismatch(feature.name, "", "", "description", declared, actual))
 
     def _operation(self, position: int, operation: Operation) -> None:
@@ -117,6 +118,8 @@ class Compiler:
             self._control(position, operation)
         elif operation.type in STATE_OPS:
             self._state_op(position, operation)
+        elif operation.type == CLASSIFY:
+            self._classify(position, operation)
         else:
             self._op(position, operation)
 
@@ -445,6 +448,43 @@ class Compiler:
             return inner, [self.types[name].kind for name in block.outputs]
         finally:
             (self.types, self.out.slots, self.out.steps), self._place = around, place
+
+    def _classify(self, position: int, operation: Operation) -> None:
+        """`classify`: a label, and what is said of every label. It is no op of the registry: its types follow from its
+        labels."""
+        if set(operation.inputs) != {"probabilities", "classes"} or any(
+            len(one) != 1 for one in operation.inputs.values()
+        ):
+            raise UnsupportedOp(f"op classify: parameters {sorted(operation.inputs)}", op=CLASSIFY, place=self._place)
+        ((given,), (classes,)) = operation.inputs["probabilities"], operation.inputs["classes"]
+        probabilities, dtype = self._operand(given)
+        labels = self.out.base[self._operand(classes, "list")[0]]
+        if not isinstance(labels, tuple):
+            raise UnsupportedOp(
+                "op classify: 'classes' is computed, a constant is expected", op=CLASSIFY, place=self._place
+            )
+        if dtype != "float32":
+            raise UnsupportedOp(f"op classify: 'probabilities' of dtype {dtype}", op=CLASSIFY, place=self._place)
+        label, kinds = self._kind(classes).dtype, [kind.kind for _, kind in operation.outputs]
+        if kinds != [label, f"{label} dictionary of float64"]:
+            text = f"op classify declares {kinds} of labels of {label} ({self._place})"
+            raise BrokenEvidence(text, subject="model.mlmodel")
+        outputs = []
+        for name, declared in operation.outputs:
+            slot = self._slot(name)
+            source = Source(name, declared, slot, operation.type, operation.name, (probabilities,), computes=False)
+            outputs.append(Output(slot, None, source))
+        raw = raw_call(partial(classified, labels), [probabilities])
+        step = Step(
+            position=position,
+            op_type=operation.type,
+            op_name=operation.name,
+            operands=(probabilities,),
+            outputs=tuple(outputs),
+            raw=raw,
+            fast=store_call(raw, outputs),
+        )
+        self.out.steps.append(step)
 
     def _state_op(self, position: int, operation: Operation) -> None:
         form = STATE_OPS[operation.type]

@@ -15,7 +15,7 @@ from runtime.mil.package import Package
 from runtime.mil.program import Shape
 from runtime.mil.quiet import quiet
 
-_DTYPES = {"fp16": "float16", "fp32": "float32"}
+_DTYPES = {"fp16": "float16", "fp32": "float32", "fp64": "float64"}
 #: value → (dtype, shape)
 Types = dict[str, tuple[str, Shape]]
 
@@ -41,7 +41,7 @@ def crossed(package: Package) -> dict[str, Crossed]:
 
 def _ours(package: Package, name: str) -> Types:
     return {
-        value: (kind.dtype, kind.shape)
+        value: (kind.kind, () if kind.form.endswith("dictionary") else kind.shape)
         for operation in package.functions[name].operations
         if operation.type != "const"
         for value, kind in operation.outputs
@@ -61,11 +61,20 @@ def _loaded(path: Path) -> dict[str, Types]:
         weights = str(model_path.parent / "weights")
         program = load(theirs, specification_version=theirs.specificationVersion, file_weights_dir=weights)
 
+    def named(kind: Any) -> str:
+        name = types.builtin_to_string(kind)
+        return _DTYPES.get(name, name)
+
     def typed(variable: Any) -> tuple[str, Shape]:
-        name = types.builtin_to_string(variable.dtype)
+        if types.is_dict(variable.sym_type):
+            key, value = variable.sym_type.T
+            return f"{named(key)} dictionary of {named(value)}", ()
+        held = variable.elem_type if types.is_list(variable.sym_type) else variable
         # a size that follows from the inputs is a symbol there
-        sizes = tuple(int(size) if isinstance(size, int) else None for size in variable.shape)
-        return _DTYPES.get(name, name), sizes
+        form = "list of " if types.is_list(variable.sym_type) else ""
+        shape = held.get_shape() if form else held.shape
+        sizes = tuple(int(size) if isinstance(size, int) else None for size in shape)
+        return form + named(held.get_primitive() if form else held.dtype), sizes
 
     return {
         name: {

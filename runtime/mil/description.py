@@ -16,6 +16,8 @@ from runtime.mil.program import Feature, Message, Shape
 Bounds = tuple[int, int | None]
 
 _ARRAY_DTYPES = {65568: "float32", 65552: "float16", 131104: "int32", 131080: "int8", 65600: "float64"}
+#: what a classifier's label, or a key of what it says of every label, may be
+_LABELLED = {"stringType": "string", "int64Type": "int64", "stringKeyType": "string", "int64KeyType": "int64"}
 #: colour space → (channels, dtype of the program's value); pixels of 8 bits arrive as float32
 _COLOURS = {
     "GRAYSCALE": (1, "float32"),
@@ -110,6 +112,11 @@ def described(message: Message) -> Described:
     themselves."""
     kind = message.type
     form = kind.WhichOneof("Type")
+    if form in _LABELLED:
+        return Described(message.name, (), _LABELLED[form])
+    if form == "dictionaryType":
+        keys = _LABELLED.get(kind.dictionaryType.WhichOneof("KeyType"), "")
+        return Described(message.name, (), f"{keys} dictionary of float64")
     if form == "imageType":
         return _image(message.name, kind.imageType)
     array = kind.stateType.arrayType if form == "stateType" else kind.multiArrayType

@@ -29,7 +29,8 @@ __all__ = ["Findings", "Interpreter", "Result"]
 
 @dataclass(frozen=True)
 class Result:
-    """`outputs` by name, floats as float32 whatever their declared dtype; `findings.checked` says whether it was."""
+    """`outputs` by name, floats as float32 whatever their declared dtype; `findings.checked` says whether it was. A
+    classifier's label is an array of one; what it says of every label, float64 in the order of its labels."""
 
     outputs: dict[str, Array]
     findings: Findings
@@ -235,7 +236,8 @@ class Interpreter:
         """A value for whoever asked: a copy, unless it is the run's `own` and would be dropped."""
         slot = self._compiled.slots[name]
         value = self._compiled.value(slot) if slot in self._compiled.held else values[slot]
-        copied: Array = np.array(value, dtype=BY_NAME[dtype].carrier, copy=None if own and slot in self._own else True)
+        carrier = None if dtype == "string" else BY_NAME[dtype].carrier
+        copied: Array = np.array(value, dtype=carrier, copy=None if own and slot in self._own else True)
         return copied
 
 

@@ -294,7 +294,12 @@ def _scalar(seen: _Seen, argument: str | Literal) -> float | None:
         if made is None or made.type != "const":
             return None
         (argument,) = made.inputs["val"]
-    if not isinstance(argument, Literal) or argument.count != 1 or argument.type.dtype == "string":
+    if (
+        not isinstance(argument, Literal)
+        or argument.count != 1
+        or argument.type.form
+        or argument.type.dtype == "string"
+    ):
         return None
     return float(np.asarray(seen.package.elements(argument)).item())
 

@@ -170,7 +170,8 @@ def wrong(findings: Findings) -> list[str]:
 
 
 def summary(arrays: Mapping[str, Array]) -> dict[str, dict[str, Any]]:
-    """Shape, dtype, and the finite least, greatest and mean of each array; None where no element is finite."""
+    """Shape, dtype, and the finite least, greatest and mean of each array; None where no element is finite. Of a label,
+    which is a text, the text."""
     return {name: _summary(array) for name, array in arrays.items()}
 
 
@@ -179,7 +180,8 @@ def _summary(array: Array) -> dict[str, Any]:
     numbers: dict[str, float | None] = {"least": None, "greatest": None, "mean": None}
     if finite.size:
         numbers = {"least": float(finite.min()), "greatest": float(finite.max()), "mean": float(finite.mean())}
-    return {"shape": list(array.shape), "dtype": str(array.dtype), **numbers, "finite": int(finite.size)}
+    text = {"text": array.item()} if array.dtype.kind == "U" and array.ndim == 0 else {}
+    return {"shape": list(array.shape), "dtype": str(array.dtype), **numbers, "finite": int(finite.size), **text}
 
 
 def facts(findings: Findings) -> dict[str, Any]:

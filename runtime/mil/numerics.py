@@ -63,15 +63,17 @@ def _integer(name: str, bits: int, stored: str) -> DType:
 
 
 #: MIL's name of an element type (`MIL.proto`, enum DataType) → what it is here. Whatever is absent is not modelled:
-#: float64, bfloat16, float8, int64, uint64.
+#: bfloat16, float8, uint64. Of the labels of a classifier alone are int64, and float64 what it says of each of them.
 DTYPES: dict[str, DType] = {
     "FLOAT16": DType("float16", "float", 16, "float16", "float32"),
     "FLOAT32": DType("float32", "float", 32, "float32", "float32"),
+    "FLOAT64": DType("float64", "float", 64, "float64", "float64"),
     "BOOL": DType("bool", "bool", 8, "bool", "bool"),
     "STRING": DType("string", "string", 0, "object", "object"),
     "INT8": _integer("int8", 8, "int8"),
     "INT16": _integer("int16", 16, "int16"),
     "INT32": _integer("int32", 32, "int32"),
+    "INT64": _integer("int64", 64, "int64"),
     "UINT8": _integer("uint8", 8, "uint8"),
     "UINT16": _integer("uint16", 16, "uint16"),
     "UINT32": _integer("uint32", 32, "uint32"),

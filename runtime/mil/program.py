@@ -36,7 +36,7 @@ OPSETS = range(5, 10)
 
 class ValueType(NamedTuple):
     """Declared type of a value. `state` marks a reference to a buffer of that type; `form` is "list" for a list of
-    tensors of that type, however many."""
+    tensors of that type, however many, and "string dictionary" or "int64 dictionary" for numbers by labels."""
 
     dtype: str
     shape: Shape
@@ -66,10 +66,11 @@ class BlobRef(NamedTuple):
 
 @dataclass(frozen=True)
 class Literal:
-    """A constant written in the program: its type and its elements (str for a string), or where they are stored."""
+    """A constant written in the program: its type and its elements (str for a string, labels for a list of them), or
+    where they are stored."""
 
     type: ValueType
-    data: Array | str | BlobRef
+    data: Array | str | BlobRef | tuple[str | int, ...]
 
     @cached_property
     def key(self) -> tuple[object, ...]:
@@ -175,15 +176,16 @@ def _function(name: str, message: Message) -> Function:
     missing = [output for output in block.outputs if output not in defined]
     if missing:
         raise _broken(f"output {missing[0]!r} is never defined", name)
-    leaving = [(output, _face(defined[output], output, name)) for output in block.outputs]
+    leaving = [(output, _face(defined[output], output, name, leaves=True)) for output in block.outputs]
     outputs = tuple(Feature(output, kind.shape, kind.dtype) for output, kind in leaving)
     return Function(name, int(match[1]), tuple(inputs), tuple(states), outputs, operations)
 
 
-def _face(kind: ValueType, name: str, function: str) -> ValueType:
-    """The type of an input or output of a function, which cannot be a list."""
-    if kind.form:
-        text = f"function {function}: {name!r} is a {kind.kind}, which no caller can hold"
+def _face(kind: ValueType, name: str, function: str, *, leaves: bool = False) -> ValueType:
+    """The type of an input or output of a function: a list is none, and a label or what is said of it only leaves."""
+    labelled = kind.dtype in ("string", "int64") or bool(kind.form)
+    if labelled and (kind.form == "list" or not leaves):
+        text = f"function {function}: {name!r} is a {kind.kind}, which no caller can {'hold' if leaves else 'give'}"
         raise UnsupportedOp(text, op="type", place=f"{function}.{name}")
     return kind
 
@@ -268,24 +270,35 @@ def _argument(binding: Message, op: str, place: str) -> Argument:
 
 
 def value_type(message: Message, *, place: str) -> ValueType:
-    """A `ValueType` message → the type. Tuples, dictionaries, lists of what is no tensor and variadic dimensions are
-    not modelled."""
+    """A `ValueType` message → the type. Tuples, dictionaries that are no classifier's, lists of what is no tensor and
+    variadic dimensions are not modelled."""
     form = message.WhichOneof("type")
     if form == "stateType":
         return value_type(message.stateType.wrappedType, place=place)._replace(state=True)
     if form == "listType" and message.listType.type.WhichOneof("type") == "tensorType":
         return value_type(message.listType.type, place=place)._replace(form="list")
+    if form == "dictionaryType":
+        return _dictionary(message.dictionaryType, place)
     if form != "tensorType":
         raise UnsupportedOp(f"{place}: values of {form or 'no type'} are not modelled", op="type", place=place)
     tensor = message.tensorType
     dtype = DTYPES.get(_dtype_name(message, tensor.dataType))
-    if dtype is None:
+    if dtype is None or dtype.name == "float64" or (dtype.name == "int64" and tensor.rank):
         raise UnsupportedOp(
             f"{place}: dtype {_dtype_name(message, tensor.dataType)} is not modelled", op="type", place=place
         )
     if tensor.rank != len(tensor.dimensions) or tensor.attributes:
         raise BrokenEvidence(f"{place}: rank {tensor.rank} but {len(tensor.dimensions)} dimensions", subject=place)
     return ValueType(dtype.name, tuple(_dimension(item, place) for item in tensor.dimensions))
+
+
+def _dictionary(message: Message, place: str) -> ValueType:
+    """What a classifier says: a float64 for every label, in the order of its labels."""
+    key, value = value_type(message.keyType, place=place), message.valueType
+    known = value.WhichOneof("type") == "tensorType" and _dtype_name(value, value.tensorType.dataType) == "FLOAT64"
+    if key not in (ValueType("string", ()), ValueType("int64", ())) or not known or value.tensorType.rank:
+        raise UnsupportedOp(f"{place}: a dictionary that is no classifier's is not modelled", op="type", place=place)
+    return ValueType("float64", (None,), form=f"{key.dtype} dictionary")
 
 
 def _dtype_name(message: Message, code: int) -> str:
@@ -309,7 +322,9 @@ def _string(message: Message) -> str:
 def literal(message: Message, place: str) -> Literal:
     """A `Value` message → a literal. Raises BrokenEvidence when its elements do not fill its declared type."""
     kind = value_type(message.type, place=place)
-    if message.WhichOneof("value") == "blobFileValue":
+    if kind.form == "list" and message.immediateValue.WhichOneof("value") == "list":
+        return Literal(kind, _labels(message, kind, place))
+    if message.WhichOneof("value") == "blobFileValue" and not kind.form:
         return Literal(kind, BlobRef(message.blobFileValue.fileName, message.blobFileValue.offset))
     if message.WhichOneof("value") != "immediateValue" or message.immediateValue.WhichOneof("value") != "tensor":
         raise UnsupportedOp(f"{place}: only tensor literals are modelled", op="const", place=place)
@@ -321,6 +336,18 @@ def literal(message: Message, place: str) -> Literal:
         raise BrokenEvidence(
             f"{place}: literal does not hold {kind.dtype} {kind.shape}: {error}", subject=place
         ) from None
+
+
+def _labels(message: Message, kind: ValueType, place: str) -> tuple[str | int, ...]:
+    """The labels of a list of texts or of whole numbers."""
+    every = [literal(value, place) for value in message.immediateValue.list.values]
+    length = message.type.listType.length
+    fits = length.WhichOneof("dimension") != "constant" or length.constant.size == len(every)
+    if not fits or any(one.type != kind._replace(form="") for one in every):
+        raise BrokenEvidence(f"{place}: a list does not hold its {kind.dtype} elements", subject=place)
+    if kind not in (ValueType("string", (), form="list"), ValueType("int64", (), form="list")):
+        raise UnsupportedOp(f"{place}: a constant {kind.kind} is not modelled", op="const", place=place)
+    return tuple(one.data if isinstance(one.data, str) else int(one.data) for one in every)  # type: ignore[arg-type]
 
 
 def _elements(tensor: Message, kind: ValueType) -> Array | str:
@@ -336,7 +363,12 @@ def _elements(tensor: Message, kind: ValueType) -> Array | str:
         if info.bits < 8:
             return unpack(raw, info.bits, prod(shape), signed=not kind.dtype.startswith("u")).reshape(shape)
         return np.frombuffer(raw, dtype=np.dtype(info.stored).newbyteorder("<")).reshape(shape)
-    fields = {"floats": ("float32",), "ints": ("int32", "int16", "uint16", "uint32"), "bools": ("bool",)}
+    fields = {
+        "floats": ("float32",),
+        "ints": ("int32", "int16", "uint16", "uint32"),
+        "bools": ("bool",),
+        "longInts": ("int64",),
+    }
     if field is None or kind.dtype not in fields.get(field, ()):
         raise ValueError(f"elements stand in field {field}")
     return np.array(getattr(tensor, field).values, dtype=info.stored).reshape(shape)

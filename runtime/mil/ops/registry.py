@@ -16,7 +16,8 @@ from runtime.mil.errors import UnsupportedOp
 from runtime.mil.numerics import BY_NAME, Array
 
 FLOAT = frozenset({"float16", "float32"})
-INT = frozenset(name for name, dtype in BY_NAME.items() if dtype.kind == "int" and dtype.bits >= 8)
+INT = frozenset(name for name, dtype in BY_NAME.items() if dtype.kind == "int" and 8 <= dtype.bits <= 32)
+_NARROW = frozenset(name for name, dtype in BY_NAME.items() if dtype.kind == "int" and dtype.bits < 8)
 BOOL = frozenset({"bool"})
 
 
@@ -44,7 +45,7 @@ Mask = Annotated[Array, Domain(FLOAT | BOOL, same=False)]
 #: a tensor of which only the shape is read
 Reference = Annotated[Array, Domain(FLOAT | INT | BOOL, same=False)]
 #: constants in a compressed form, each with a dtype of its own
-Stored = Annotated[Array, Domain(FLOAT | frozenset(name for name, d in BY_NAME.items() if d.kind == "int"), same=False)]
+Stored = Annotated[Array, Domain(FLOAT | INT | _NARROW, same=False)]
 #: several operands of one dtype
 Many = Annotated[tuple[Array, ...], Domain(FLOAT | INT | BOOL, variadic=True)]
 ManyFloats = Annotated[tuple[Array, ...], Domain(FLOAT, variadic=True)]

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.contract import BrokenEvidence, Refusal
+from runtime.mil import crossed
 from runtime.mil import program as programs
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.interpreter import Interpreter, Result
@@ -85,6 +86,8 @@ def test_a_loop_over_lists_is_pytorch_s(precision: Any, zoo: Zoo) -> None:
 
     name = "float16" if precision is ct.precision.FLOAT16 else "float32"
     opened = zoo.opened(f"list_loop_{name}", converted(build, (6, 1, 3), precision=precision))
+    (read,) = crossed.crossed(opened).values()
+    assert (read.differ, read.unavailable) == ((), "")
     x = torch.randn(6, 1, 3)
     wanted, h = [], torch.zeros(1, 4)
     with torch.no_grad():
@@ -214,9 +217,9 @@ def gather(of: str, *places: int) -> Operation:
             "op list_read declares a list of float32",
         ),
         (
-            (made(), operation("list_write", "l1", ROW, ls="l0", index=np.int32(0), value="x")),
+            (made(), operation("list_write", "l1", ROW, ls="l0", index=np.int32(0), value="x"), END),
             BrokenEvidence,
-            "declares",
+            "op list_write declares a float32",
         ),
     ],
 )
