@@ -117,8 +117,9 @@ def run(
     """Run PACKAGE once, from zeroed state, and say what it yields.
 
     An image is its pixels, 0 to 255, in the shape (1, channels, height, width). A drawn index is one of the table that
-    it looks up. OUT.npz holds outputs and kept values by their names and states as `state/NAME`; floats are float32,
-    whatever they are declared, as the numbers were computed.
+    it looks up. A classifier says its label, and what it says of every label stands in the order of its labels. OUT.npz
+    holds outputs and kept values by their names and states as `state/NAME`; floats are float32, whatever they are
+    declared, as the numbers were computed.
     """
     if out is not None and out.suffix != ".npz":
         raise click.UsageError(f"--out: {out} does not end with .npz")

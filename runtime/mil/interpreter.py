@@ -104,12 +104,12 @@ class Interpreter:
     ) -> tuple[Result, dict[str, Array]]:
         """One run that checks nothing, as `run`, and its named intermediate values, as `values`."""
         types = self.function.types
-        every = [name for name in self._compiled.slots if types[name].dtype != "string" and not types[name].form]
+        every = [name for name in self._compiled.slots if types[name].dtype != "string" and types[name].form != "list"]
         wanted = every if names is None else names
         unknown = [name for name in wanted if name not in self._compiled.slots]
         if unknown:
             raise Refusal(f"function {self.function.name} defines no value {unknown[0]!r}")
-        listed = [name for name in wanted if types[name].form]
+        listed = [name for name in wanted if types[name].form == "list"]
         if listed:
             raise Refusal(
                 f"{listed[0]!r} is a {types[listed[0]].kind}: name what is read of it", place=self.function.name

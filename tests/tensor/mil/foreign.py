@@ -14,7 +14,7 @@ import transformers
 from torch import Tensor, nn
 
 from runtime.mil.numerics import Array
-from tests.tensor.mil import foreign_nets, foreign_sequences
+from tests.tensor.mil import foreign_detection, foreign_nets, foreign_sequences
 
 IMAGE = (1, 3, 32, 32)
 TARGETS = {5: ct.target.iOS15, 6: ct.target.iOS16, 7: ct.target.iOS17, 8: ct.target.iOS18}
@@ -255,6 +255,7 @@ MODELS |= {
         ),
         ((1, 64),),
     ),
+    "detector_trace": Foreign(foreign_detection.detector, (IMAGE,), "trace"),
 }
 
 

@@ -77,6 +77,9 @@ def test_the_verbs_read_a_classifier(
     with np.load(out) as held:
         assert held["classLabel"].item() == said["text"]
         assert held["classLabel_probs"].shape == (3,)
+    assert _main(["mil", "bisect", where, str(out)]) == 0
+    assert _main(["mil", "diff", where, where]) == 0
+    capsys.readouterr()
     assert _main(asked[:5]) == 0
     assert f"text   {said['text']}" in capsys.readouterr().out
 

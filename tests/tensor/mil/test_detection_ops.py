@@ -178,6 +178,20 @@ def test_a_crop_that_no_text_defines_is_refused() -> None:
             run_op("crop_resize", 7, given_, sizes, kinds)
 
 
+def test_a_float16_crop_is_the_float32_one_rounded_once() -> None:
+    draws = np.random.default_rng(1)
+    x = draws.normal(size=(2, 3, 5, 6)).astype(np.float16)
+    dynamic = {"x": x, "boxes": np.array([[0.5, 1, 3, 4.25], [0, 0, 4, 5]], np.float32)}
+    static = {"target_height": 3, "target_width": 4, "sampling_mode": "UNALIGN_CORNERS", "pad_value": np.float16(0)}
+    kinds = declared_by_coremltools("crop_resize", 7, dynamic, static)
+    exact, once, strict = (run_op("crop_resize", 7, dynamic, static, kinds, mode) for mode in MODES)
+    assert once.findings.clean
+    wanted = exact.outputs["result_0"].astype(np.float16).astype(np.float32)
+    assert not np.array_equal(wanted, exact.outputs["result_0"])
+    np.testing.assert_array_equal(once.outputs["result_0"], wanted)
+    np.testing.assert_array_equal(strict.outputs["result_0"], wanted)
+
+
 # --- boxes -------------------------------------------------------------------------------------------------------
 
 

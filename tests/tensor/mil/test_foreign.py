@@ -26,8 +26,8 @@ from tests.tensor.mil.models import saved
 from tests.tensor.mil.support import cosine
 
 LONG = bool(os.environ.get("KCOMPILER_FOREIGN"))
-#: mean pools of both kinds and ceil mode; a bidirectional lstm over pooled images; a loop
-FEW = ("inception_trace", "crnn_trace", "gru_tagger_trace")
+#: mean pools of both kinds and ceil mode; a bidirectional lstm over pooled images; a loop; suppressed boxes
+FEW = ("inception_trace", "crnn_trace", "gru_tagger_trace", "detector_trace")
 #: deployment targets, one after the other; what needs a later one
 OPSETS = (5, 6, 7, 8)
 SINCE = {"unshuffled_trace": 6}

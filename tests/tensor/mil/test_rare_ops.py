@@ -18,6 +18,7 @@ from runtime.contract import BrokenEvidence
 from runtime.mil.census import modelled
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.interpreter import Interpreter
+from runtime.mil.numerics import MODES
 from runtime.mil.ops.registry import RANDOM
 from tests.tensor.mil import cases
 from tests.tensor.mil.conftest import Zoo
@@ -51,6 +52,22 @@ def test_a_quantized_conv_is_the_conv_of_its_dequantized_weights(data: st.DataOb
     wanted = torch.nn.functional.conv2d(*map(torch.from_numpy, (x.astype(np.float64), wide)), groups=groups)
     static = {"weight": weight, "quant_scale": scale, "quant_bias": offset, "quantization_type": "linear"}
     same("conv_quantized", 5, {"x": x}, {**static, "nbits": 8, "groups": groups}, wanted.float())
+
+
+def test_a_float16_quantized_conv_is_the_float32_one_rounded_once() -> None:
+    """And in `fp16_strict` its dequantized weights are rounded, too."""
+    draws = np.random.default_rng(2)
+    x = draws.normal(size=(1, 2, 4, 4)).astype(np.float16)
+    weight = draws.integers(0, 256, (3, 2, 2, 2)).astype(np.uint8)
+    numbers = {"quant_scale": np.float16([0.013, 0.021, 0.017]), "quant_bias": np.float16([-1.3, -2.7, 0.1])}
+    static = {"weight": weight, "quantization_type": "linear", **numbers}
+    kinds = [("float16", (1, 3, 3, 3))]
+    exact, once, strict = (
+        run_op("conv_quantized", 7, {"x": x}, static, kinds, mode).outputs["result_0"] for mode in MODES
+    )
+    np.testing.assert_array_equal(once, exact.astype(np.float16).astype(np.float32))
+    assert not np.array_equal(strict, once)
+    np.testing.assert_allclose(strict, once, rtol=1e-2, atol=1e-2)
 
 
 def test_a_quantized_conv_of_another_form_is_refused() -> None:

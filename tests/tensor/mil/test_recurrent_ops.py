@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import coremltools as ct
 import numpy as np
 import pytest
 import torch
+from coremltools.converters.mil.mil import Builder as mb
+from coremltools.converters.mil.mil import types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.mil.errors import UnsupportedOp
+from runtime.mil.interpreter import Interpreter
 from runtime.mil.numerics import MODES, Array
 from tests.longer import LONG
 from tests.tensor.mil import cases
+from tests.tensor.mil.conftest import Zoo
 from tests.tensor.mil.onnx_oracle import by_onnxruntime
 from tests.tensor.mil.support import declared_by_coremltools, run_op, same
 
@@ -131,6 +136,12 @@ def test_gru_is_onnxruntime_s(after: bool, data: st.DataObject) -> None:
             )
 
 
+def gated(weight: torch.Tensor) -> Array:
+    """PyTorch's gates (reset, update, new) as MIL's (reset, output, update)."""
+    reset, update, new = weight.detach().chunk(3)
+    return torch.cat([reset, new, update]).numpy()
+
+
 @few
 @given(data=st.data())
 def test_gru_with_its_reset_after_the_product_is_pytorch_s(data: st.DataObject) -> None:
@@ -141,11 +152,6 @@ def test_gru_with_its_reset_after_the_product_is_pytorch_s(data: st.DataObject) 
     x, h = torch.randn(steps, batch, inputs), torch.randn(1, batch, hidden)
     with torch.no_grad():
         outputs, last = layer(x, h)
-
-    def gated(weight: torch.Tensor) -> Array:
-        """PyTorch's gates (reset, update, new) as MIL's (reset, output, update)."""
-        reset, update, new = weight.detach().chunk(3)
-        return torch.cat([reset, new, update]).numpy()
 
     static = {"weight_ih": gated(layer.weight_ih_l0), "weight_hh": gated(layer.weight_hh_l0), "reset_after": True}
     static |= {"bias": gated(layer.bias_hh_l0), "input_bias": gated(layer.bias_ih_l0), "output_sequence": True}
@@ -166,6 +172,41 @@ def test_where_the_reset_gate_stands_shows() -> None:
     # r = (1, 0): swapping (h0, 0) gives (0, h0); swapping first gives (h1, h0), then (h1, 0)
     np.testing.assert_allclose(before, [[0, 0.25]], atol=1e-6)
     np.testing.assert_allclose(after, [[0.75, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", [ct.precision.FLOAT32, ct.precision.FLOAT16])
+def test_a_package_of_a_tagger_with_grus_is_pytorch_s(precision: Any, zoo: Zoo) -> None:
+    """Embedding, both directions of a GRU, a choice per token: MIL's op instead of the loop that the front end writes."""
+    torch.manual_seed(0)
+    embed, layer = torch.nn.Embedding(20, 6), torch.nn.GRU(6, 8, bidirectional=True)
+    out = torch.nn.Linear(16, 5)
+    ids = np.random.default_rng(0).integers(0, 20, (9, 2)).astype(np.int32)
+    with torch.no_grad():
+        wanted = out(layer(embed(torch.from_numpy(ids)))[0]).numpy()
+        table, weight, offset = (one.numpy() for one in (embed.weight, out.weight, out.bias))
+
+    @mb.program(input_specs=[mb.TensorSpec((9, 2), dtype=types.int32)], opset_version=ct.target.iOS18)
+    def made(ids: Any) -> Any:
+        x, start = mb.gather(x=table, indices=ids, axis=0), np.zeros((2, 8), np.float32)
+        ways = []
+        for direction, tail in (("forward", ""), ("reverse", "_reverse")):
+            parts = ("weight_ih", "weight_hh", "bias_hh", "bias_ih")
+            named = dict(zip(("weight_ih", "weight_hh", "bias", "input_bias"), parts, strict=True))
+            static = {name: gated(getattr(layer, f"{part}_l0{tail}")) for name, part in named.items()}
+            static |= {"direction": direction, "reset_after": True, "output_sequence": True}
+            ways.append(mb.gru(x=x, initial_h=start, **static)[0])
+        return mb.linear(x=mb.concat(values=ways, axis=-1), weight=weight, bias=offset, name="tags")
+
+    model = ct.convert(
+        made, skip_model_load=True, minimum_deployment_target=ct.target.iOS18, compute_precision=precision
+    )
+    wide = precision is ct.precision.FLOAT32
+    opened = zoo.opened(f"grus_{wide}", model)
+    assert "gru" in {operation.type for operation in opened.functions["main"].operations}
+    result = Interpreter(opened).run({"ids": ids})
+    assert result.findings.clean
+    (found,) = result.outputs.values()
+    np.testing.assert_allclose(found, wanted, atol=1e-5 if wide else 1e-2)
 
 
 def test_strict_rounding_reaches_a_gru() -> None:

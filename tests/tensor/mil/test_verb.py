@@ -353,7 +353,7 @@ def test_what_a_unit_would_not_take_is_told_with_its_source(
     assert "1 of 4 findings are errors" in err
     # the advice, followed; and what is named for no unit alone
     ends(0, "lint", str(package), "--unit", "gpu")
-    assert capsys.readouterr().out == "nothing of 4 rules for gpu\n"
+    assert capsys.readouterr().out == "nothing of 5 rules for gpu\n"
     # and so does the contract of its artifact, or of its delivery
     for below, units in (
         ("a", {"package": {"compute_units": "cpu_and_gpu"}}),
@@ -363,7 +363,7 @@ def test_what_a_unit_would_not_take_is_told_with_its_source(
         shutil.copytree(package, copied)
         (tmp_path / below.split("/")[0] / "contract.json").write_text(json.dumps(units))
         ends(0, "lint", str(copied))
-        assert capsys.readouterr().out == "nothing of 4 rules for gpu\n"
+        assert capsys.readouterr().out == "nothing of 5 rules for gpu\n"
         (tmp_path / below.split("/")[0] / "contract.json").write_text(json.dumps(units).replace("gpu", "tpu"))
         ends(1, "lint", str(copied))
         assert "1 of 4 findings are errors" in capsys.readouterr().err
