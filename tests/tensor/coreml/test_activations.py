@@ -28,9 +28,12 @@ from runtime.mil.quiet import quiet
 from runtime.mil.verify import verify
 from runtime.models import build, calibrating
 from runtime.models.calibration import calibrate
+from runtime.models.export import export
 from runtime.models.pouring import pour
 from runtime.steps.convert import ConvertParams
+from runtime.steps.export import ExportParams
 from runtime.steps.verify import VerifyParams
+from tests.longer import longer
 from tests.tensor.coreml.conftest import RECIPE, Converted
 from tests.tensor.coreml.test_calibrated import params
 from tests.tensor.export.world import Stage, world
@@ -386,3 +389,50 @@ def test_what_is_no_scale_is_refused(tmp_path: Path, held: np.ndarray) -> None:
     one = stored.Stored(tmp_path)
     with pytest.raises(BrokenEvidence, match=f"no scale was chosen for what `{DOWN}` reads"):
         stored.scales(one, [UP, DOWN])
+
+
+#: how a package may be made otherwise, and how many layers read integers there, counted over its functions
+OTHERWISE: list[tuple[str, list[str], dict[str, Any], dict[str, Any], int]] = [
+    ("llama", ["*.mlp.*"], {"profile": "ane"}, {}, 6 * 2),
+    ("llama", ["*.mlp.*", "*_proj"], {"chunks": 2}, {}, 14 * 2),
+    ("llama", ["*.mlp.*"], {}, {"cache": "state"}, 6 * 2),
+    ("llama", ["*.mlp.*"], {"strategy": "enumerated", "prefill": [16, 32]}, {"strategy": "enumerated"}, 6 * 2),
+    ("llama", ["lm_head", "*.q_proj"], {}, {"deployment": "iOS26"}, 3 * 2),
+    ("phi", ["*.mlp.*", "*.dense"], {}, {}, 6 * 2),
+    ("phi3", ["*_proj"], {}, {}, 8 * 2),
+]
+
+
+@longer
+@pytest.mark.parametrize(("family", "match", "exported", "converting", "layers"), OTHERWISE)
+def test_packages_made_otherwise_round_as_much(
+    tmp_path: Path, family: str, match: list[str], exported: dict[str, Any], converting: dict[str, Any], layers: int
+) -> None:
+    """By convolutions, in chunks, with states, for several lengths in one function, of other families, at the head."""
+    sizes = {"num_hidden_layers": 2, "tie_word_embeddings": "lm_head" not in match}
+    takes = world(tmp_path, family, **sizes)
+    asked = {"prefill": [16], "decode_context": 48, "golden_prompts": 1, "decode_steps": 2, "threads": 1, **exported}
+    first = Stage(tmp_path / "exported", takes)
+    export(takes, ExportParams(**asked), first)
+    recipe = (
+        Recipe(default=Weights(weights="int8"), rules=[Rule(match=one, weights="fp16") for one in ("*norm*", "*.bias")])
+        if family == "phi"
+        else RECIPE
+    )
+    second = Stage(tmp_path / "calibrated", {port: takes[port] for port in ("checkpoint", "tokenizer", "dataset")})
+    calibrate(takes, params(takes, 4, recipe=recipe, activations=match), second)
+    ready = {"program": first.root / "program", "stored": second.root / "stored"}
+    third = Stage(tmp_path / "converted", ready)
+    chosen = {"recipe": recipe, "islands": [], "calibrated": True, "activations": match}
+    convert(ready, ConvertParams(**chosen, **converting), third)
+    takes |= {"goldens": first.root / "goldens", "stored": ready["stored"]}
+    takes |= {port: third.root / port for port in ("package", "float32")}
+    last = Stage(tmp_path / "verified", takes)
+    same = {key: value for key, value in {**exported, **converting}.items() if key != "prefill"}
+    verify(takes, VerifyParams(**chosen, **same, golden_prompts=1, decode_steps=2), last)
+    found = last.reports["report"]["data"]
+    assert found["recipe"]["findings"] == []
+    assert found["provenance"]["findings"] == []
+    assert (found["activations"]["k"], found["activations"]["n"]) == (layers, layers)
+    quantized = next(one for one in found["variants"] if one["variant"] == "quantized")
+    assert 0.98 < quantized["decode"]["cosine"]["value"] < 1 - 1e-7
