@@ -13,6 +13,7 @@ from kcompiler.facts import sizes
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.activations import ACTIONS, Kind, faults, matrices, plain
+from runtime.contract.targets import UNITS
 
 _PLACE = "/quantization/activations"
 _CODES: Mapping[Kind, str] = {
@@ -64,7 +65,24 @@ def _chosen(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     )
 
 
+def _gains(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Integers where no unit may compute that multiplies them (coremltools, performance of quantized models)."""
+    if spec.quantization.activations is None or "ane" in UNITS[spec.export.compute_units]:
+        return
+    yield tree.diagnostic(
+        "KC4934",
+        _PLACE,
+        "layers read integers, and no unit that multiplies integers may compute them",
+        severity="warning",
+        on="key",
+        label="the CPU and the GPU widen them while the model runs",
+        help="store weights alone in int8, or write `compute_units: cpu_and_ne` or `all` in `export`",
+        related=(tree.related("/export/compute_units", "keeps Core ML off the Neural Engine"),),
+    )
+
+
 CHECKS = (
     Check(_able, "quantization", "student"),
     Check(_chosen, "quantization", "data"),
+    Check(_gains, "quantization", "export"),
 )

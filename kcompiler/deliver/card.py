@@ -147,6 +147,8 @@ def _packages(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     yield f"Parameters: {shown(data['parameters'])}. Quantized: {shown(data['quantized_parameters'])}. "
     forms = Counter(" ".join(_text(part) for part in _form(one)) for one in data["requested"])
     yield "Stored: " + ", ".join(f"{count} tensors as {form}" for form, count in sorted(forms.items())) + ". "
+    if data.get("activations"):
+        yield f"Layers of the quantized package that read int8 (W8A8): {len(data['activations'])}. "
     target = TARGETS.get(data["deployment"])
     yield f"Made for {_text(data['deployment'])} and later{f': {target.systems}' if target else ''}.\n"
     if contract.authoring is not None:

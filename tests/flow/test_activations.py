@@ -46,4 +46,6 @@ def test_layers_that_read_int8_pass_every_gate(passed: Home, tmp_path: Path) -> 
     assert all(one["logits"]["kl"]["value"] > 0 for one in ledger["delta"]["functions"])
     out = tmp_path / "out"
     home.run("deliver", SPEC, "--to", str(out)).ended(0, "")
+    said = f"Layers of the quantized package that read int8 (W8A8): {len(layers)}."
+    assert said in (out / "README.md").read_text(encoding="utf-8")
     assert answered(out, "Will it rain tomorrow?") != ""
