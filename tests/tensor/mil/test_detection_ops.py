@@ -94,6 +94,8 @@ def test_a_crop_is_sampled_where_the_text_says(mode: str, data: st.DataObject) -
     declared = declared_by_coremltools("crop_resize", opset, {"x": x, "roi": with_image}, static)
     # of boxes that name their image the text gives one crop, coremltools declares one for every image
     assert (declared == kinds) == (images == 1)
+    mismatches = run_op("crop_resize", opset, {"x": x, "roi": with_image}, static, declared).findings.mismatches
+    assert {item.what for item in mismatches} == ({"shape"} if images > 1 else set())
     same("crop_resize", 7, {"x": x, "boxes": written, "box_indices": which}, static, chosen)
     found = run_op("crop_resize", 7, {"x": x, "boxes": written}, static, [("float32", tuple(chosen.shape))])
     np.testing.assert_allclose(found.outputs["result_0"], every[range(count), range(count)], rtol=2e-5, atol=3e-6)
