@@ -42,6 +42,27 @@ from runtime.mil.step import (
 )
 
 _ABSENT = 0
+#: ops whose result holds elements of their operands and nothing besides: no number of their own, and no reduction,
+#: which of no elements gives an infinity
+_CARRYING = frozenset(
+    {
+        "concat",
+        "expand_dims",
+        "gather",
+        "gather_along_axis",
+        "gather_nd",
+        "identity",
+        "reshape",
+        "reverse",
+        "slice_by_index",
+        "slice_by_size",
+        "split",
+        "squeeze",
+        "stack",
+        "tile",
+        "transpose",
+    }
+)
 
 
 @dataclass
@@ -292,7 +313,8 @@ class Compiler:
             slot = self._slot(name)
             # a dequantized weight is judged as a constant
             computes = not op.moves and not op.name.startswith("constexpr_")
-            source = Source(name, declared, slot, operation.type, operation.name, operands, computes)
+            carries = op.name in _CARRYING and bool(operands)
+            source = Source(name, declared, slot, operation.type, operation.name, operands, computes, carries)
             found.append(Output(slot, how, source))
         return tuple(found)
 

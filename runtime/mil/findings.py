@@ -123,8 +123,9 @@ def _nonzero(x: Array) -> int:
 
 
 class Source(NamedTuple):
-    """Where a value comes from: its slot, the slots it was made of, and whether the op `computes` or only moves
-    elements, whose magnitude was judged where they were computed."""
+    """Where a value comes from: its slot, the slots it was made of, whether the op `computes` or only moves elements,
+    whose magnitude was judged where they were computed, and whether it `carries` elements of those slots alone: it can
+    give nothing that is not finite where they are."""
 
     value: str
     declared: ValueType
@@ -133,6 +134,7 @@ class Source(NamedTuple):
     op_name: str
     operands: tuple[int, ...] = ()
     computes: bool = True
+    carries: bool = False
 
 
 class Watch:
@@ -225,6 +227,10 @@ class Watch:
             self._shape(raw.shape, source)
             self._held(source.slot, raw)
             return raw
+        if source.carries and how is None and self._finite(source.operands):
+            # a cache of millions of numbers is joined and repeated for every token, and holds what it held
+            self._shape(raw.shape, source)
+            return raw
         peak = self._peak(raw, source)
         counts = peak is not None and source.declared.dtype == "float16" and source.computes
         if not counts or peak is None:
@@ -242,6 +248,9 @@ class Watch:
         if flushed:
             self.flushed.append(Count(source.value, source.op_type, source.op_name, flushed))
         return rounded
+
+    def _finite(self, operands: tuple[int, ...]) -> bool:
+        return self._with_nan.isdisjoint(operands) and self._with_inf.isdisjoint(operands)
 
     def _peak(self, raw: Array, source: Source) -> float | None:
         """The largest finite magnitude, None of what is no float; records a wrong shape and what is not finite."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,6 +47,13 @@ class Step:
     dead: tuple[int, ...] = ()
     #: operands that are loaded just before and dropped just after
     loads: tuple[tuple[int, Held], ...] = ()
+    #: whether it may give integers that its dtype does not hold; not a cast, whose operand shows it, nor a list
+    counts: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        kinds = {BY_NAME[item.source.declared.dtype].kind for item in self.outputs}
+        listed = any(item.source.declared.form for item in self.outputs)
+        self.counts = "int" in kinds and not listed and self.op_type != "cast"
 
 
 def misfit(op_type: str, op_name: str, function: str, error: Exception) -> BrokenEvidence:
@@ -103,9 +110,7 @@ def exact_integers(step: Step, values: Values, state: State) -> tuple[Array, ...
 
     A cast is left out: what it cannot hold is seen at its operand. So are lists, which hold what others computed.
     """
-    if step.op_type == "cast" or any(item.source.declared.form for item in step.outputs):
-        return ()
-    if not any(BY_NAME[item.source.declared.dtype].kind == "int" for item in step.outputs):
+    if not step.counts:
         return ()
     whole = [slot for slot in set(step.operands) if np.asarray(values[slot]).dtype.kind in "iu"]
     if not whole:

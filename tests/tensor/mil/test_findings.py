@@ -13,10 +13,12 @@ import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
+from runtime.mil import compile as compiling
 from runtime.mil import package
 from runtime.mil.findings import Count, Findings, Mismatch, Peak, merged
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.numerics import Array, Mode
+from runtime.mil.ops.registry import REGISTRY
 from tests.tensor.mil import models
 from tests.tensor.mil.conftest import Zoo
 from tests.tensor.mil.support import run_op
@@ -58,6 +60,29 @@ def test_a_row_masked_with_minus_infinity_is_traced_to_its_softmax(zoo: Zoo) -> 
     assert [(item.op_type, item.elements) for item in findings.inf] == [("const", 4)]
     assert findings.first == findings.inf[0].op_name
     assert not findings.clean
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_only_moves_elements_is_looked_through(zoo: Zoo, bad: float) -> None:
+    """What it is given is not counted again, and what comes of it later is not blamed on who multiplies."""
+
+    def body(x: Any) -> Any:
+        held = mb.concat(values=[x, np.array([[bad]], np.float16)], axis=1, name="held")
+        seen = mb.slice_by_index(x=mb.transpose(x=held, perm=[1, 0]), begin=[1, 0], end=[4, 1], name="seen")
+        return mb.mul(x=mb.reshape(x=seen, shape=[3]), y=np.float16(2), name="double")
+
+    findings = one(built(zoo, f"carried-{bad}", body, (1, 3)), [[1, 2, 3]])
+    assert [(item.op_type, item.elements) for item in (*findings.nan, *findings.inf)] == [("const", 1)]
+    assert one(built(zoo, f"carried-{bad}", body, (1, 3)), [[1, np.inf, 3]]).first == "x"
+
+
+def test_whatever_is_looked_through_moves_elements() -> None:
+    moving = {op.name for op in REGISTRY.values() if op.moves}
+    assert moving > compiling._CARRYING
+    # these have numbers of their own, or one where they are given none
+    assert compiling._CARRYING.isdisjoint(
+        {"fill", "fill_like", "one_hot", "reduce_max", "reduce_min", "pad", "max_pool"}
+    )
 
 
 def test_saturation_names_the_op_that_left_float16(zoo: Zoo) -> None:
