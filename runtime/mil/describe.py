@@ -10,8 +10,8 @@ from typing import Any
 
 from runtime.contract import BrokenEvidence
 from runtime.contract import program as contracts
+from runtime.mil import interface_readback
 from runtime.mil import package as packages
-from runtime.mil import readback
 
 
 def described(folder: Path, variants: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -27,7 +27,7 @@ def described(folder: Path, variants: Sequence[str]) -> dict[str, dict[str, Any]
         for variant in variants:
             name = contracts.filename(variant, part)
             opened = packages.open(folder / name)
-            wrong = readback.interface(opened, due)
+            wrong = interface_readback.interface(opened, due)
             strange = sorted(opened.functions.keys() - due.functions.keys())
             if wrong or strange:
                 what = wrong[0].message if wrong else f"a function {strange[0]} that the contract has not"

@@ -6,7 +6,7 @@ package's own files. Every departure is a finding; a gate asks that there be non
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 
 from runtime.contract import program as contracts
 from runtime.contract.recipe import BITS, SCALED, Recipe, Weights
-from runtime.contract.targets import TARGETS
 from runtime.mil.blob import unpack
-from runtime.mil.description import Described, shape_text
 from runtime.mil.islands import stem
 from runtime.mil.older import AFFINE_OP, along
-from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package, StoredWeight
-from runtime.mil.program import Function, Literal, Operation
+from runtime.mil.program import Literal, Operation
 from runtime.mil.quantize import QMAX, Form, laid, nearest, quantize, restored, spread, wanted
 from runtime.mil.stored import NOTHING
 
@@ -35,18 +32,6 @@ PARTS: Mapping[str, tuple[str, str, str]] = {
     SCALED_OP: ("data", "scale", "offset"),
     AFFINE_OP: ("quantized_data", "scale", "zero_point"),
 }
-#: the op that every module of a kind must own, so that an island cannot be claimed by an op that was renamed away
-SIGNATURE_OP: Mapping[str, str] = {
-    "rms_norm": "rsqrt",
-    "layer_norm": "layer_norm",
-    "residual": "add",
-    "softmax": "softmax",
-    "logits": "linear",
-}
-#: ops through which a value goes unchanged but for its type and shape
-_PASSED_ON = ("cast", "identity", "reshape", "squeeze", "expand_dims", "transpose")
-#: what bounds logits, the last first: cap · tanh(x / cap)
-_BOUND = (("mul",), ("tanh",), ("real_div", "mul"))
 Float: TypeAlias = NDArray[np.float32]
 NOWHERE: Mapping[str, str] = MappingProxyType({})
 #: times as far from the checkpoint as the nearest values, that what calibration chose may be
@@ -71,11 +56,6 @@ class Readback:
     findings: list[Finding]
     stored: dict[str, int]
     other_constants: int
-
-
-def signatures(contract: contracts.Contract) -> Mapping[str, str]:
-    """The op that every module of a kind must own in a program of the contract's profile."""
-    return SIGNATURE_OP if contract.authoring is None else {**SIGNATURE_OP, "rms_norm": "sqrt", "logits": "conv"}
 
 
 def tensor_of(stored: StoredWeight, function: contracts.Function) -> str | None:
@@ -159,17 +139,6 @@ def unheld(contract: contracts.Contract) -> list[Finding]:
         for held in [{one for piece in function.pieces for one in (piece.parameters or function.parameters).values()}]
         for tensor in contract.tensors
         if tensor.name not in held
-    ]
-
-
-def homeless(contract: contracts.Contract, asked: Sequence[str]) -> list[Finding]:
-    """Islands that have a module in none of the pieces of a function."""
-    return [
-        Finding("island", name, kind, "matches no module")
-        for name, function in contract.functions.items()
-        if function.pieces is not None
-        for kind in asked
-        if not any((piece.modules or function.modules).get(kind) for piece in function.pieces)
     ]
 
 
@@ -365,193 +334,3 @@ def _elements(package: Package, operation: Operation, parameter: str) -> NDArray
         return None
     held = package.elements(group[0])
     return None if isinstance(held, str) else held
-
-
-def islands(package: Package, contract: contracts.Contract, asked: Sequence[str]) -> tuple[list[Finding], int]:
-    """(findings, operations checked): each declared island's arithmetic must be float32 in the saved program."""
-    findings: list[Finding] = []
-    checked, due = 0, signatures(contract)
-    for name, declared in contract.functions.items():
-        function = package.functions.get(name)
-        if function is None:
-            findings.append(Finding("missing", name, name, "the package has no such function"))
-            continue
-        results = {operation.name: operation for operation in function.operations}
-        for kind in asked:
-            modules = declared.modules.get(kind, {})
-            if not modules:
-                findings.append(Finding("island", name, kind, "matches no module"))
-            for module, nodes in modules.items():
-                checked += len(nodes)
-                findings += _island(name, kind, module, nodes, results, due.get(kind))
-            findings += _strays(name, kind, declared, function, due.get(kind))
-    return findings, checked
-
-
-def _is_float32(operation: Operation) -> bool:
-    return all(kind.dtype == "float32" for _, kind in operation.outputs)
-
-
-def _island(
-    function: str,
-    kind: str,
-    module: str,
-    nodes: Sequence[str],
-    results: Mapping[str, Operation],
-    signature: str | None,
-) -> Iterator[Finding]:
-    if not any(node in results and results[node].type == signature for node in nodes):
-        yield Finding("island", function, module, f"no {signature} of this {kind} in the saved program")
-    for node in nodes:
-        operation = results.get(node)
-        if operation is None:
-            narrowed = f"{node}_cast_fp16" in results
-            yield Finding("island", function, module, f"{node} {'is float16' if narrowed else 'is not in the program'}")
-        elif not _is_float32(operation):
-            yield Finding("island", function, module, f"{node} ({operation.type}) is not float32")
-
-
-def _strays(
-    function: str, kind: str, declared: contracts.Function, program: Function, signature: str | None
-) -> Iterator[Finding]:
-    """Independently of names: there are as many signature ops as modules, and none of them is float16.
-
-    Attention that goes by key/value head has one for each. Many things are added: the sums meant are those of the
-    stream's shape, as many as its nodes. A norm that adds (one more than its weight) is named as what it is. Many
-    products are linear: the head is what the logits come from.
-    """
-    if kind == "logits":
-        yield from _head(function, declared, program, signature)
-        return
-    modules = declared.modules.get(kind, {})
-    found = [operation for operation in program.operations if operation.type == signature]
-    wanted, what = len(modules), "modules"
-    if kind == "softmax":
-        wanted = sum(map(len, modules.values()))
-    if kind == "residual":
-        nodes = [node for path in modules.values() for node in path]
-        others = {node for path in declared.modules.get("rms_norm", {}).values() for node in path}
-        found = [operation for operation in found if operation.name.removesuffix("_cast_fp16") not in others]
-        shapes = {operation.outputs[0][1].shape for operation in found if operation.name in nodes}
-        found = [operation for operation in found if operation.outputs[0][1].shape in shapes]
-        wanted, what = len(nodes), "sums of the stream"
-    if len(found) != wanted:
-        yield Finding("island", function, kind, f"{len(found)} {signature} for {wanted} {what}")
-    for operation in found:
-        if not _is_float32(operation):
-            yield Finding("island", function, kind, f"{operation.name} ({operation.type}) is not float32")
-
-
-def _head(function: str, declared: contracts.Function, program: Function, signature: str | None) -> Iterator[Finding]:
-    """The op that the output `logits` comes from must compute in float32, whatever it is called; so must those that
-    bound what the head says, where the graph has them."""
-    makers = {name: operation for operation in program.operations for name, _ in operation.outputs}
-    bounded = any(len(nodes) > 1 for nodes in declared.modules.get("logits", {}).values())
-    way = [*(_BOUND if bounded else ()), (str(signature),)]
-    operation = makers.get("logits")
-    for types in way:
-        while operation is not None and operation.type in _PASSED_ON:
-            operation = _source(operation, makers)
-        if operation is None or operation.type not in types:
-            what = "nothing" if operation is None else f"{operation.name} ({operation.type})"
-            yield Finding("island", function, "logits", f"the logits come from {what}, not from a {' or '.join(types)}")
-            return
-        if not _is_float32(operation):
-            yield Finding("island", function, "logits", f"{operation.name} ({operation.type}) is not float32")
-        operation = _source(operation, makers)
-
-
-def _source(operation: Operation, makers: Mapping[str, Operation]) -> Operation | None:
-    """The operation that an operand of another comes from, constants left out."""
-    for name in ("x", "y"):
-        for source in operation.inputs.get(name, ()):
-            if isinstance(source, str) and source in makers and makers[source].type != "const":
-                return makers[source]
-    return None
-
-
-def _target(package: Package, contract: contracts.Contract) -> Iterator[Finding]:
-    """Version and opsets are exactly the target's: newer ones do not load there, older ones are another package."""
-    if contract.package is None:
-        return
-    name, due = contract.package.deployment, TARGETS[contract.package.deployment]
-    if package.specification_version != due.specification:
-        text = f"specification version {package.specification_version}, {name} has {due.specification}"
-        yield Finding("target", "", name, text)
-    for function in package.functions.values():
-        if function.opset != due.opset:
-            yield Finding("target", function.name, name, f"opset CoreML{function.opset}, {name} has CoreML{due.opset}")
-
-
-def interface(package: Package, contract: contracts.Contract) -> list[Finding]:
-    """Inputs, states and outputs of each function, as program and as description, against the contract; a state that
-    nothing is written to is found, too, and a package that is for other systems.
-
-    Of a function for several lengths the description must enumerate the contract's shapes, all of them and no others,
-    the shortest by default.
-    """
-    findings = list(_target(package, contract))
-    for name, declared in contract.functions.items():
-        function = package.functions.get(name)
-        if function is None:
-            findings.append(Finding("missing", name, name, "the package has no such function"))
-            continue
-        given, made = [*declared.inputs, *(declared.states or ())], declared.outputs
-        held = (*function.inputs, *function.states, *function.outputs)
-        features = package.description.get(name, ())
-        for source, values, due in (
-            ("program", {(v.name, shape_text(v.shape), v.dtype) for v in held}, map(_programmed, [*given, *made])),
-            ("description", {(v.name, v.declared, v.dtype) for v in features}, _described(given, made)),
-        ):
-            for value in sorted(values ^ (wanted_values := set(due)), key=str):
-                side = "contract" if value in wanted_values else source
-                findings.append(Finding("interface", name, value[0], f"{value[1]} {value[2]} only in the {side}"))
-        findings += _defaults(name, features, declared)
-        findings += _states(function, declared.states or ())
-    return findings
-
-
-#: name, shapes in words, type
-_Face: TypeAlias = tuple[str, str, str]
-
-
-def _programmed(value: contracts.Value) -> _Face:
-    """A value as a program has it, which leaves open what is not the same at every length."""
-    sizes = zip(*(value.shapes or [value.shape]), strict=True)
-    return value.name, shape_text(each[0] if len(set(each)) == 1 else None for each in sizes), value.dtype
-
-
-def _described(given: Sequence[contracts.Value], made: Sequence[contracts.Value]) -> Iterator[_Face]:
-    """Values as a description has them: shapes of an input enumerated, and no shape of an output that has several."""
-    for value in given:
-        yield value.name, " or ".join(map(shape_text, value.shapes or [value.shape])), value.dtype
-    for value in made:
-        yield value.name, shape_text(() if value.shapes else value.shape), value.dtype
-
-
-def _defaults(name: str, features: Sequence[Described], declared: contracts.Function) -> Iterator[Finding]:
-    """An input of several shapes has the shortest by default."""
-    due = {value.name: tuple(value.shapes[0]) for value in declared.inputs if value.shapes}
-    for feature in features:
-        shape = due.get(feature.name, feature.default)
-        if feature.default != shape:
-            text = f"{shape_text(feature.default)} by default, not {shape_text(shape)}"
-            yield Finding("interface", name, feature.name, text)
-
-
-def _states(function: Function, declared: Sequence[contracts.Value]) -> Iterator[Finding]:
-    """A state is a state in the program, and something is written to it: that it is the right thing, numbers say."""
-    states = {feature.name for feature in function.states}
-    contracted = {value.name for value in declared}
-    for name in sorted(states ^ contracted):
-        side = "contract" if name in contracted else "program"
-        yield Finding("interface", function.name, name, f"is a state only in the {side}")
-    written = {_written(operation) for operation in function.operations if operation.type in STATE_OPS}
-    for name in sorted((states & contracted) - written):
-        yield Finding("interface", function.name, name, "is a state that nothing is written to")
-
-
-def _written(operation: Operation) -> str:
-    """The state that a state op writes, "" for one that only reads."""
-    form = STATE_OPS[operation.type]
-    return str(operation.inputs[form.state][0]) if form.data else ""

@@ -23,7 +23,7 @@ from runtime.contract import report as facts
 from runtime.contract.activations import chosen, matrices, plain
 from runtime.contract.chunks import CHUNK
 from runtime.contract.recipe import BITS, Recipe
-from runtime.mil import pieces, readback
+from runtime.mil import interface_readback, island_readback, pieces, readback
 from runtime.mil.activation_readback import Rounded, activations
 from runtime.mil.golden import Tensors, Watched, compared, goldens_of
 from runtime.mil.headroom import tightest
@@ -141,16 +141,19 @@ def read_back(
         (v, readback.recipe(one, part, recipes[v], checkpoint, NOTHING if recipes[v] is None else stored, elsewhere))
         for _, v, part, one in every
     ]
-    kept = [readback.islands(one, part, _within(islands, part, contract)) for _, _, part, one in every]
+    kept = [island_readback.islands(one, part, _within(islands, part, contract)) for _, _, part, one in every]
     names = [name for name, *_ in every]
-    faces = list(zip(names, (readback.interface(one, part) for _, _, part, one in every), strict=True))
+    faces = list(zip(names, (interface_readback.interface(one, part) for _, _, part, one in every), strict=True))
     rounded = [activations(one, part, scales if recipes[v] is not None else {}) for _, v, part, one in every]
     forms = [
         *zip(names, (found.findings for _, found in recipe), strict=True),
         *zip(names, (one.findings for one in rounded), strict=True),
         ("", readback.unheld(contract)),
     ]
-    narrowed = [*zip(names, (found for found, _ in kept), strict=True), ("", readback.homeless(contract, islands))]
+    narrowed = [
+        *zip(names, (found for found, _ in kept), strict=True),
+        ("", island_readback.homeless(contract, islands)),
+    ]
     tensors = sum(sum(found.stored.values()) for _, found in recipe)
     return {
         "recipe": {

@@ -16,7 +16,7 @@ from runtime import digest
 from runtime.contract import BrokenEvidence, MachineError, Refusal
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
-from runtime.mil import package, pieces, readback
+from runtime.mil import interface_readback, package, pieces
 from runtime.mil.convert import check, convert
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.interpreter import Interpreter
@@ -367,7 +367,9 @@ def test_shapes_that_are_not_the_contracts_are_named(
     edit, said = FAULTS[fault]
     takes = faulty(made("iOS17"), tmp_path, edit, "fp16.mlpackage")
     contract = contracts.load(takes["package"])
-    found = readback.interface(package.open(takes["package"] / "fp16.mlpackage"), contracts.part(contract, ""))
+    found = interface_readback.interface(
+        package.open(takes["package"] / "fp16.mlpackage"), contracts.part(contract, "")
+    )
     assert {(one.kind, one.subject) for one in found} == {("interface", "input_ids")}
     assert {one.message for one in found} >= set(said)
     if fault == "one length less":
@@ -431,7 +433,7 @@ def test_what_is_newer_than_the_target_is_named(made: Callable[[str], dict[str, 
 
     takes = faulty(made("iOS17"), tmp_path / "opset", opset, "fp16.decode.mlpackage")
     contract = contracts.part(contracts.load(takes["package"]), "decode")
-    (found,) = readback.interface(package.open(takes["package"] / "fp16.decode.mlpackage"), contract)
+    (found,) = interface_readback.interface(package.open(takes["package"] / "fp16.decode.mlpackage"), contract)
     assert (found.kind, found.message) == ("target", "opset CoreML8, iOS17 has CoreML7")
 
 

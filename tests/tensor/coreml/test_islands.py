@@ -15,7 +15,7 @@ from runtime.contract import Refusal
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.mil import convert as conversion
-from runtime.mil import package, readback
+from runtime.mil import island_readback, package, readback
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.islands import check_forms
 from runtime.mil.quantize import quantize, restored, wanted
@@ -97,7 +97,7 @@ def test_the_head_computes_in_float32_with_weights_as_the_recipe_says(
     """A tied table is read twice: its rows in float16 by the embedding, in float32 by the head; data stands once."""
     recipe = Recipe(default=form)
     opened = made(("softmax", "logits"), recipe)
-    assert readback.islands(opened, contract, ["softmax", "logits"]) == ([], 2 + 1)
+    assert island_readback.islands(opened, contract, ["softmax", "logits"]) == ([], 2 + 1)
     assert readback.recipe(opened, contract, recipe, checkpoint).findings == []
     rows, head = of_head(opened)
     assert (rows.op_type, head.op_type) == ops
@@ -124,7 +124,7 @@ def test_an_island_that_was_not_made_or_was_narrowed_later_is_found(made: Made, 
     """Asked and lost; and a softmax or a head with another name, which names alone would not show."""
     plain = made(("rms_norm",), RECIPE)
     for kind, op in (("softmax", "softmax"), ("logits", "linear")):
-        found = readback.islands(plain, contract, [kind])[0]
+        found = island_readback.islands(plain, contract, [kind])[0]
         assert any(item.subject == kind and "is not float32" in item.message for item in found), found
         assert any(f"no {op} of this {kind}" in item.message for item in found)
     nodes = {"logits": {"lm_head": ["linear_99"]}, "softmax": {}}
@@ -133,7 +133,7 @@ def test_an_island_that_was_not_made_or_was_narrowed_later_is_found(made: Made, 
         update={"functions": {"decode": decode.model_copy(update={"modules": decode.modules | nodes})}}
     )
     kept = made(("softmax", "logits"), RECIPE)
-    said = {item.message for item in readback.islands(kept, other, ["softmax", "logits"])[0]}
+    said = {item.message for item in island_readback.islands(kept, other, ["softmax", "logits"])[0]}
     assert said == {
         "matches no module",
         "2 softmax for 0 modules",
@@ -195,7 +195,7 @@ def test_every_island_of_phi(tmp_path: Path) -> None:
     islands = ("layer_norm", "softmax", "logits")
     recipe = Recipe(default=Weights(weights="int8"))
     opened = maker(program, checkpoint, tmp_path / "made")(islands, recipe)
-    assert readback.islands(opened, contract, islands) == ([], 2 + 1 + 1)
+    assert island_readback.islands(opened, contract, islands) == ([], 2 + 1 + 1)
     assert readback.recipe(opened, contract, recipe, checkpoint).findings == []
     widened = [stored.name for stored in opened.weights("decode") if stored.op_type == "constexpr_cast"]
     # gamma and beta of two norms, the bias of the head; its matrix is scaled
@@ -221,7 +221,7 @@ def test_the_bound_of_a_gemma2_is_part_of_its_heads_island(lost: int, tmp_path: 
         patch.setattr(contracts, "load", lambda _folder: narrow)
         made = maker(program, load_file(takes["checkpoint"] / "model.safetensors"), tmp_path / "made")
     opened = made(("logits",), Recipe(default=Weights(weights="fp16")))
-    found, checked = readback.islands(opened, contract, ["logits"])
+    found, checked = island_readback.islands(opened, contract, ["logits"])
     assert checked == 4
     # each is found by its name, and again on the way back from the logits
     assert [item.message for item in found if item.subject == "lm_head"] == [

@@ -18,7 +18,7 @@ from kcompiler.facts import sizes
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.mil import convert as conversion
-from runtime.mil import package, readback
+from runtime.mil import interface_readback, island_readback, package, readback
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.quantize import Palette, Sparse, nearest, quantize, restored, wanted
 from runtime.mil.quiet import quiet
@@ -50,8 +50,8 @@ def test_both_packages_are_as_asked(
     small = readback.recipe(opened(converted, "quantized"), contract, RECIPE, checkpoint)
     assert (small.findings, small.stored) == ([], {"fp16": 5 * 3, "int8": tensors - 5 * 3})
     for variant in ("fp16", "quantized"):
-        assert readback.islands(opened(converted, variant), contract, ["rms_norm"]) == ([], 5 * 5 * 3)
-        assert readback.interface(opened(converted, variant), contract) == []
+        assert island_readback.islands(opened(converted, variant), contract, ["rms_norm"]) == ([], 5 * 5 * 3)
+        assert interface_readback.interface(opened(converted, variant), contract) == []
 
 
 def test_rotary_tables_masks_and_biases_are_never_compressed(
@@ -140,7 +140,7 @@ def test_islands_that_were_not_made_are_found(
     programs: Callable[..., Any], contract: contracts.Contract, tmp_path: Path
 ) -> None:
     """The case of `.float()` islands: asked for, and silently dropped by the converter."""
-    found, _ = readback.islands(saved(programs(), tmp_path), contract, ["rms_norm"])
+    found, _ = island_readback.islands(saved(programs(), tmp_path), contract, ["rms_norm"])
     functions = {item.function for item in found}
     assert functions == set(contract.functions)
     assert {"model.layers.0.input_layernorm", "model.norm", "rms_norm"} <= {item.subject for item in found}
@@ -151,10 +151,10 @@ def test_a_residual_stream_stays_float32_where_that_is_asked(
 ) -> None:
     """Two sums a layer; and one of them left in float16 is found by its name, and by how many sums there are."""
     made = saved(programs("rms_norm", "residual"), tmp_path / "made")
-    assert readback.islands(made, contract, ["rms_norm", "residual"]) == ([], (5 * 5 + 2 * 2) * 3)
+    assert island_readback.islands(made, contract, ["rms_norm", "residual"]) == ([], (5 * 5 + 2 * 2) * 3)
     lost = saved(programs("rms_norm"), tmp_path / "lost")
-    assert readback.islands(lost, contract, ["rms_norm"])[0] == []
-    found, checked = readback.islands(lost, contract, ["residual"])
+    assert island_readback.islands(lost, contract, ["rms_norm"])[0] == []
+    found, checked = island_readback.islands(lost, contract, ["residual"])
     assert checked == 2 * 2 * 3
     subjects = {item.subject for item in found if item.function == "decode"}
     assert subjects == {"model.layers.0", "model.layers.1", "residual"}
@@ -168,7 +168,7 @@ def test_a_sum_of_the_stream_that_the_contract_does_not_name_is_found(
     fewer = {**decode.modules, "residual": {"model.layers.0": decode.modules["residual"]["model.layers.0"]}}
     other = contract.functions | {"decode": decode.model_copy(update={"modules": fewer})}
     made = saved(programs("residual"), tmp_path)
-    found, _ = readback.islands(made, contract.model_copy(update={"functions": other}), ["residual"])
+    found, _ = island_readback.islands(made, contract.model_copy(update={"functions": other}), ["residual"])
     assert [(item.function, item.subject, item.message) for item in found] == [
         ("decode", "residual", "4 add for 2 sums of the stream")
     ]
@@ -314,7 +314,9 @@ def test_a_missing_function_and_an_unknown_one_are_found(
     other = contract.model_copy(update={"functions": functions})
     found = readback.recipe(opened(converted, "fp16"), other, None, checkpoint).findings
     assert {(item.kind, item.function) for item in found} == {("missing", "prefill_99"), ("extra", "prefill_32")}
-    assert any(item.function == "prefill_99" for item in readback.islands(opened(converted, "fp16"), other, [])[0])
+    assert any(
+        item.function == "prefill_99" for item in island_readback.islands(opened(converted, "fp16"), other, [])[0]
+    )
 
 
 def test_an_interface_that_is_not_the_contracts_is_found(converted: Converted, contract: contracts.Contract) -> None:
@@ -322,7 +324,7 @@ def test_an_interface_that_is_not_the_contracts_is_found(converted: Converted, c
     assert decode.outputs[0].name == "logits"
     wide = [decode.outputs[0].model_copy(update={"dtype": "float32"}), *decode.outputs[1:]]
     other = contract.model_copy(update={"functions": {"decode": decode.model_copy(update={"outputs": wide})}})
-    found = readback.interface(opened(converted, "fp16"), other)
+    found = interface_readback.interface(opened(converted, "fp16"), other)
     assert {item.subject for item in found} == {"logits"}
     assert len(found) == 4
 

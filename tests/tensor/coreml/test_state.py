@@ -21,7 +21,7 @@ from runtime.contract.asked import Asked
 from runtime.coreml import found
 from runtime.coreml.predict import Predictor
 from runtime.generate import models
-from runtime.mil import crossed, package, readback
+from runtime.mil import crossed, interface_readback, island_readback, package
 from runtime.mil.golden import goldens_of
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.kept import Kept
@@ -239,8 +239,8 @@ def test_every_island_holds_beside_states(converted: Converted, tmp_path: Path) 
     contract = contracts.load(tmp_path / "package")
     for variant in ("fp16", "quantized"):
         opened = package.open(tmp_path / "package" / f"{variant}.mlpackage")
-        assert readback.islands(opened, contract, kinds)[0] == []
-        assert readback.interface(opened, contract) == []
+        assert island_readback.islands(opened, contract, kinds)[0] == []
+        assert interface_readback.interface(opened, contract) == []
 
 
 @longer
@@ -295,7 +295,9 @@ def elements(value: Any) -> Any:
 
 
 def named(path: Path, contract: contracts.Contract) -> list[tuple[str, str, str]]:
-    return [(one.function, one.subject, one.message) for one in readback.interface(package.open(path), contract)]
+    return [
+        (one.function, one.subject, one.message) for one in interface_readback.interface(package.open(path), contract)
+    ]
 
 
 def test_a_state_that_is_never_written_is_named(stateful: Converted, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.contract import program as contracts
 from runtime.contract.targets import TARGETS
-from runtime.mil import package, readback
+from runtime.mil import interface_readback, package
 from runtime.mil.convert import convert
 from runtime.mil.verify import verify
 from runtime.steps.convert import ConvertParams
@@ -53,7 +53,7 @@ def test_a_package_for_another_system_is_found(newest: dict[str, Path], converte
     assert asked["findings"] == ["the package was made for iOS26, not for iOS18"]
     contract = contracts.load(newest["package"])
     older = package.open(converted.takes["package"] / "fp16.mlpackage")
-    found = readback.interface(older, contract)
+    found = interface_readback.interface(older, contract)
     assert Counter(item.kind for item in found) == {"target": 1 + len(contract.functions)}
     assert found[0].message == "specification version 9, iOS26 has 10"
     assert {item.message for item in found[1:]} == {"opset CoreML8, iOS26 has CoreML9"}

@@ -13,7 +13,7 @@ import torch
 from kcompiler.cli import _main
 from runtime.contract import BrokenEvidence, Refusal
 from runtime.contract import program as contracts
-from runtime.mil import package, readback
+from runtime.mil import interface_readback, package
 from runtime.mil.description import Described, excluded
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.package import Package
@@ -130,7 +130,7 @@ def test_a_wrong_range_is_a_finding_of_the_interface(ranged: Package) -> None:
     values = [contracts.Value(name="a", shape=[1, 4], dtype="float16")]
     function = contracts.Function.model_construct(inputs=values, outputs=[])
     contract = contracts.Contract.model_construct(functions={"main": function})
-    said = {item.message for item in readback.interface(ranged, contract) if item.subject == "a"}
+    said = {item.message for item in interface_readback.interface(ranged, contract) if item.subject == "a"}
     assert said >= {"(1, 4) float16 only in the contract", "(1, 2..32) float16 only in the description"}
 
 
