@@ -36,7 +36,12 @@ class Lowering(Models, Training, Delivery, Evaluation):
             return
         bounds = on_device(self.spec.verification.tolerances, asked.precision)
         units = asked.units or self.spec.export.compute_units
-        params = {"precision": asked.precision, "units": units, "tolerances": bounds.model_dump(mode="json")}
+        params = {
+            "precision": asked.precision,
+            "units": units,
+            "tolerances": bounds.model_dump(mode="json"),
+            **self.covering(),
+        }
         takes = {
             "report": self.add_input("device-report", "file", asked.report, "", "/device/report"),
             "package": "step:convert#package",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kcompiler.facts.errata import avoided
 from kcompiler.lower.nodes import Nodes
 from runtime import catalog
@@ -10,6 +12,17 @@ from runtime import catalog
 class Delivery(Nodes):
     """Sections `shapes`, `verification`, `export` and `quantization`."""
 
+    def covering(self) -> dict[str, Any]:
+        """Over what the student's functions are to be compared."""
+        shapes, asked = self.spec.shapes, self.spec.verification
+        return {
+            "prefill": list(shapes.prefill),
+            "decode_context": shapes.decode.context,
+            "layers": self.spec.student.architecture.num_hidden_layers,
+            "golden_prompts": asked.prompts,
+            "decode_steps": asked.decode_steps,
+        }
+
     def delivery(self) -> None:
         """Probes, export, conversion and verification of the last stage's student."""
         shapes, threads = self.spec.shapes, self.spec.execution.threads
@@ -17,6 +30,7 @@ class Delivery(Nodes):
         strategy = self.spec.export.strategy
         asked = self.spec.verification
         goldens = {"golden_prompts": asked.prompts, "decode_steps": asked.decode_steps}
+        covering = self.covering()
         model = {
             "dataset": self._rows(),
             "tokenizer": "step:tokenizer#tokenizer",
@@ -104,7 +118,7 @@ class Delivery(Nodes):
                 **self.spec.export.model_dump(),
                 "calibrated": bool(stored),
                 "activations": activations,
-                **goldens,
+                **covering,
             },
             {
                 "package": "step:convert#package",
@@ -125,7 +139,7 @@ class Delivery(Nodes):
                     "float16": kept.float16,
                     "quantized": kept.blocks,
                     "threads": threads,
-                    **goldens,
+                    **covering,
                 },
                 {
                     "package": "step:convert#package",
@@ -140,7 +154,7 @@ class Delivery(Nodes):
             self.add(
                 "verify-onnx",
                 "verify_onnx",
-                {"tolerance": asked.tolerances.float32, "threads": threads, **goldens},
+                {"tolerance": asked.tolerances.float32, "threads": threads, **covering},
                 {
                     "onnx": "step:onnx#onnx",
                     "float32": "step:convert#float32",

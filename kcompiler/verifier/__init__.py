@@ -16,6 +16,7 @@ MODULES = (
     "ed25519",
     "signed",
     "statistics",
+    "covering",
     "ondevice",
     "datum",
     "paths",

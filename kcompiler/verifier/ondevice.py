@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterator, List, Mapping
 
+from kcompiler.verifier.covering import compared
+
 Data = Mapping[str, Any]
 _TARGETS: Mapping[str, List[str]] = {
     "all": ["neural_engine", "gpu"],
@@ -137,3 +139,6 @@ def unlike(asked: Data, data: Data) -> Iterator[str]:
         yield "units"
     if {name: one["value"] for name, one in data["tolerances"].items()} != asked["tolerances"]:
         yield "tolerances"
+    for run in data["runs"]:
+        if not run["failed"]:
+            yield from compared(asked, run["units"], run)

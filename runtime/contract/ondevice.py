@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from runtime.contract import Params
+from runtime.contract.covering import compared_unlike
 from runtime.contract.report import estimated, measured, rate, unavailable
 from runtime.contract.statistics.quantiles import observed
 from runtime.contract.units import unit
@@ -312,3 +313,6 @@ def unlike(asked: Data, data: Data) -> Iterator[str]:
         for name, one in wanted.items()
         if data["tolerances"].get(name) != one
     )
+    for run in data["runs"]:
+        if not run["failed"]:
+            yield from compared_unlike(asked, run["units"], run)

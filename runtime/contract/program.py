@@ -345,20 +345,6 @@ def stateful(contract: Contract) -> Contract:
     return contract.model_copy(update={"functions": functions, "kv_cache": kept})
 
 
-def edges(lengths: Sequence[int], context: int, steps: int) -> dict[int, list[int]]:
-    """Prefill length → prompt lengths around its edges from which a decode of `steps` cached steps is compared.
-
-    One token, the first length that no shorter prefill holds, one below the edge, and the edge: the prefill's own
-    length or, where the cache ends first, the longest prompt that leaves room for the steps.
-    """
-    found, below = {}, 0
-    for length in sorted(lengths):
-        edge = min(length, context - steps)
-        found[length] = sorted({prompt for prompt in (1, below + 1, edge - 1, edge) if 1 <= prompt <= edge})
-        below = length
-    return found
-
-
 def dump(contract: Contract) -> str:
     """Stable text: sorted keys, LF."""
     value = contract.model_dump(mode="json", exclude_none=True)

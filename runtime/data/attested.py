@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import digest
-from runtime.contract import Context, Refusal, delivery, ondevice, program, strict_json
+from runtime.contract import Context, Refusal, covering, delivery, ondevice, program, strict_json
 from runtime.contract.report import hex_of
 from runtime.steps.attest import AttestParams
 
@@ -44,8 +44,19 @@ def _apart(takes: Mapping[str, Path], params: AttestParams, data: Mapping[str, A
     decode = [name for name, one in contract.functions.items() if one.kind == "decode"]
     if data["functions"] != [*(name for name, _ in contract.prefills()), *decode]:
         yield f"it ran the functions {', '.join(map(str, data['functions']))}"
-    bounds = params.tolerances.model_dump(mode="json")
-    yield from ondevice.unlike({"precision": params.precision, "units": params.units, "tolerances": bounds}, data)
+    cache = contract.kv_cache
+    covering.held(params, [length for _, length in contract.prefills()], cache.context, cache.layers)
+    asked = {
+        "precision": params.precision,
+        "units": params.units,
+        "tolerances": params.tolerances.model_dump(mode="json"),
+        "prefill": params.prefill,
+        "decode_context": params.decode_context,
+        "layers": params.layers,
+        "golden_prompts": params.golden_prompts,
+        "decode_steps": params.decode_steps,
+    }
+    yield from ondevice.unlike(asked, data)
 
 
 def _refusal(message: str) -> Refusal:

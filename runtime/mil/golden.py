@@ -14,8 +14,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.contract import BrokenEvidence
-from runtime.contract import program as contracts
+from runtime.contract import BrokenEvidence, covering
 from runtime.contract import report as facts
 from runtime.mil.findings import Findings
 from runtime.mil.kept import Contract, misshapen
@@ -104,13 +103,13 @@ def coverage(contract: Contract, index: Index, prompts: int, steps: int) -> dict
     """Function → (golden cases that are there, cases that are asked for: of each
     function so many prompts, of each decode so many steps).
 
-    A prefill has so many padded prompts, one prompt that fills it, and a decode from each of its edges; the decode has
-    all of those decodes and one of each prompt.
+    How many those are says `runtime.contract.covering`.
     """
     long = [case for case in index["decode"] if int(case["steps"]) >= steps]
     cases = {(str(case["start"]), int(case["prompt_tokens"])) for case in long}
     prefills = contract.prefills()
-    edges = contracts.edges([length for _, length in prefills], contract.kv_cache.context, steps)
+    lengths, context = [length for _, length in prefills], contract.kv_cache.context
+    edges, wanted = covering.edges(lengths, context, steps), covering.wanted(lengths, context, prompts, steps)
     found: dict[str, tuple[int, int]] = {}
     met = 0
     for name, length in prefills:
@@ -118,10 +117,15 @@ def coverage(contract: Contract, index: Index, prompts: int, steps: int) -> dict
         padded = min(sum(size < length for size in real), prompts)
         started = sum((name, prompt) in cases for prompt in edges[length])
         met += started
-        found[name] = (padded + (length in real) + started, prompts + 1 + len(edges[length]))
-    wanted = prompts + sum(map(len, edges.values()))
+        found[name] = (padded + (length in real) + started, wanted[name])
     others = len({(case["start"], case["case"]) for case in long}) - met
-    return {**found, "decode": (met + min(others, prompts), wanted)}
+    return {**found, "decode": (met + min(others, prompts), wanted["decode"])}
+
+
+def held(contract: Contract, params: covering.Covering) -> None:
+    """Raises BrokenEvidence for a package whose functions are not those that are to be compared."""
+    cache = contract.kv_cache
+    covering.held(params, [length for _, length in contract.prefills()], cache.context, cache.layers)
 
 
 def compared(

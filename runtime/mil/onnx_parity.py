@@ -21,7 +21,7 @@ from runtime.contract import report as facts
 from runtime.mil import package as packages
 from runtime.mil import pieces
 from runtime.mil.findings import Findings
-from runtime.mil.golden import Index, Tensors, coverage, goldens_of
+from runtime.mil.golden import Index, Tensors, coverage, goldens_of, held
 from runtime.mil.interpreter import Result
 from runtime.mil.kept import Array, misshapen
 from runtime.mil.loop import Host, Loop
@@ -201,6 +201,7 @@ def verify(takes: Mapping[str, Path], params: VerifyOnnxParams, ctx: Context) ->
     """Operation `verify_onnx`. Raises BrokenEvidence for a file that onnxruntime does not run."""
     folder = takes["onnx"]
     contract = contracts.load(folder)
+    held(contract, params)
     index, goldens = goldens_of(takes["goldens"], contract)
     made = pieces.runs(
         contract, lambda piece: _Session(folder / f"{piece.function}.onnx", piece.outputs, params.threads)

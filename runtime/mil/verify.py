@@ -25,7 +25,7 @@ from runtime.contract.chunks import CHUNK
 from runtime.contract.recipe import BITS, Recipe
 from runtime.mil import interface_readback, island_readback, pieces, readback
 from runtime.mil.activation_readback import Rounded, activations
-from runtime.mil.golden import Tensors, Watched, compared, goldens_of
+from runtime.mil.golden import Tensors, Watched, compared, goldens_of, held
 from runtime.mil.headroom import tightest
 from runtime.mil.lazy import LazyTensors
 from runtime.mil.loop import Loop
@@ -100,11 +100,11 @@ def _provenance(contract: contracts.Contract, params: VerifyParams, digests: Map
     chunks = sum(name.startswith(CHUNK) for name in contracts.parts(contract)) or 1
     if chunks != params.chunks:
         problems.append(f"the package was made in {chunks} chunk{'s' * (chunks > 1)}, not in {params.chunks}")
-    for name, held, port in (
+    for name, stands, port in (
         ("checkpoint", contract.model_sha256, "checkpoint"),
         ("tokenizer", contract.tokenizer_sha256, "tokenizer"),
     ):
-        if held != facts.hex_of(digests[port]):
+        if stands != facts.hex_of(digests[port]):
             problems.append(f"the package was made from another {name}")
     return problems
 
@@ -203,6 +203,7 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     """Operation `verify`. Raises UnsupportedOp (a Refusal) for a program that is not modelled, BrokenEvidence for files
     that contradict each other."""
     contract = contracts.load(takes["package"])
+    held(contract, params)
     index, goldens = goldens_of(takes["goldens"], contract)
     checkpoint = LazyTensors(takes["checkpoint"] / "model.safetensors")
     stored = Stored(takes["stored"]) if params.calibrated else None

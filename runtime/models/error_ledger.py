@@ -17,7 +17,7 @@ from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.mil import pieces
 from runtime.mil.error_ledger import LOGITS, Form, Page, Seen, block, cases, covered_by, page_of
-from runtime.mil.golden import Index, Tensors, goldens_of
+from runtime.mil.golden import Index, Tensors, goldens_of, held
 from runtime.mil.numerics import Mode
 from runtime.models import blocks, build, threads
 from runtime.steps.error_ledger import ErrorLedgerParams
@@ -31,6 +31,7 @@ def measure(takes: Mapping[str, Path], params: ErrorLedgerParams, ctx: Context) 
     each other."""
     threads.use(params.threads)
     contract = contracts.load(takes["package"])
+    held(contract, params)
     index, goldens = goldens_of(takes["goldens"], contract)
     covered = covered_by(contract, index, params)
     reference = _reference(takes["checkpoint"], contract, index, goldens, ctx)

@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from runtime.contract import Refusal
-from runtime.contract import program as contracts
+from runtime.contract import Refusal, covering
 from runtime.machine import durable
 from runtime.models.aside import Aside
 from runtime.models.prompts import SPLIT, Text, joined, texts_of
@@ -127,7 +126,7 @@ def _decode(
     aside: Aside,
 ) -> list[dict[str, Any]]:
     """One greedy decode of each of the first prompts from the shortest prefill that holds it, and one from both sides
-    of every prefill's edge (`contract.program.edges`); two prefills that start from equal prompts share one case."""
+    of every prefill's edge (`contract.covering.edges`); two prefills that start from equal prompts share one case."""
     steps, context = params.decode_steps, params.decode_context
     room = min(max(params.prefill), context - steps)
     usable = [(text.row, text.ids[: text.prompt_tokens]) for text in texts if text.prompt_tokens <= room]
@@ -140,7 +139,7 @@ def _decode(
         )
     cases = {f"greedy_{number}": ([row], ids) for number, (row, ids) in enumerate(usable[: params.golden_prompts])}
     starts = [(min(size for size in params.prefill if size >= len(ids)), name) for name, (_, ids) in cases.items()]
-    for length, prompts in contracts.edges(params.prefill, context, steps).items():
+    for length, prompts in covering.edges(params.prefill, context, steps).items():
         for prompt in prompts:
             ids, rows = joined(texts, prompt)
             cases[f"edge_{prompt}"] = (rows, ids)

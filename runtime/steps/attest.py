@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.contract import Context, Params, Port, Step
+from runtime.contract import Context, Port, Step
+from runtime.contract.covering import Covering
 from runtime.contract.delivery import Precision
 from runtime.contract.ondevice import KIND, Tolerances, Units
 
 
-class AttestParams(Params):
+class AttestParams(Covering):
     precision: Precision
     units: Units
     #: what the outputs were to be held to
@@ -35,6 +36,7 @@ STEP = Step(
         "runtime.contract.delivery",
         "runtime.contract.ondevice",
         "runtime.contract.program",
+        "runtime.contract.covering",
         "runtime.contract.authoring",
         "runtime.contract.targets",
         "runtime.contract.report",

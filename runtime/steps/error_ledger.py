@@ -8,19 +8,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from runtime.contract import Context, Params, Port, Step
+from runtime.contract import Context, Port, Step
+from runtime.contract.covering import Covering
 from runtime.contract.units import unit
 
 
-class ErrorLedgerParams(Params):
+class ErrorLedgerParams(Covering):
     #: the most that a block or the logits may be off, as the mean relative L2 of their positions: the float32 form and
     #: the float16 form from the checkpoint, the quantized one from either
     float32: float = Field(gt=0, le=1e-4, json_schema_extra=unit("1"))
     float16: float = Field(gt=0, le=0.02, json_schema_extra=unit("1"))
     quantized: float = Field(gt=0, le=1, json_schema_extra=unit("1"))
-    #: what the golden vectors must cover: prompts of each function, cached steps of each decode
-    golden_prompts: int = Field(default=2, ge=1)
-    decode_steps: int = Field(default=4, ge=1)
     threads: int = Field(default=2, ge=1)
     mode: Literal["exact32", "fp16_round", "fp16_strict"] = "fp16_round"
 
@@ -52,6 +50,7 @@ STEP = Step(
         "runtime.models.pouring",
         "runtime.models.threads",
         "runtime.contract.program",
+        "runtime.contract.covering",
         "runtime.contract.chunks",
         "runtime.contract.authoring",
         "runtime.contract.targets",

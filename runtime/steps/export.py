@@ -88,6 +88,7 @@ STEP = Step(
         "runtime.contract.scenario",
         "runtime.contract.pairs",
         "runtime.contract.program",
+        "runtime.contract.covering",
         "runtime.contract.authoring",
         "runtime.contract.targets",
         "runtime.contract.report",

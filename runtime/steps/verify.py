@@ -8,14 +8,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract import Context, Port, Ports, Step
 from runtime.contract.authoring import Profile
 from runtime.contract.chunks import MOST
+from runtime.contract.covering import Covering
 from runtime.contract.recipe import Recipe
 from runtime.contract.targets import ComputeUnits, Deployment, Strategy
 
 
-class VerifyParams(Params):
+class VerifyParams(Covering):
     recipe: Recipe
     islands: list[str]
     #: who keeps keys and values: the host, or states of the package
@@ -32,9 +33,6 @@ class VerifyParams(Params):
     calibrated: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
     #: patterns of linear layers that read integers (`runtime.contract.activations`), by scales that calibration chose
     activations: list[str] = Field(default_factory=list, exclude_if=lambda patterns: not patterns)
-    #: what the golden vectors must cover: prompts of each function, cached steps of each decode
-    golden_prompts: int = Field(default=2, ge=1)
-    decode_steps: int = Field(default=4, ge=1)
     mode: Literal["exact32", "fp16_round", "fp16_strict"] = "fp16_round"
 
 
@@ -66,6 +64,7 @@ STEP = Step(
         "runtime.mil",
         "runtime.contract.program",
         "runtime.contract.activations",
+        "runtime.contract.covering",
         "runtime.contract.chunks",
         "runtime.contract.authoring",
         "runtime.contract.recipe",

@@ -7,16 +7,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from runtime.contract import Context, Params, Port, Step
+from runtime.contract import Context, Port, Step
+from runtime.contract.covering import Covering
 from runtime.contract.units import unit
 
 
-class VerifyOnnxParams(Params):
+class VerifyOnnxParams(Covering):
     #: largest difference over the largest value of two executions of one float32 function
     tolerance: float = Field(gt=0, le=1e-4, json_schema_extra=unit("1"))
-    #: what the golden vectors must cover: prompts of each function, cached steps of each decode
-    golden_prompts: int = Field(default=2, ge=1)
-    decode_steps: int = Field(default=4, ge=1)
     threads: int = Field(default=2, ge=1)
 
 
@@ -43,6 +41,7 @@ STEP = Step(
         "runtime.mil",
         "runtime.steps.verify",
         "runtime.contract.program",
+        "runtime.contract.covering",
         "runtime.contract.authoring",
         "runtime.contract.targets",
         "runtime.contract.recipe",

@@ -81,7 +81,10 @@ def step(name: str, root: Path, lengths: list[int], chunks: int) -> None:
         case "convert":
             convert.convert(takes, ConvertParams(recipe=recipe, islands=["rms_norm"]), stage)
         case "verify":
-            verify.verify(takes, VerifyParams(recipe=recipe, islands=["rms_norm"], chunks=chunks, **asked), stage)
+            layers = json.loads((takes["checkpoint"] / "config.json").read_text())["num_hidden_layers"]
+            covering = {"prefill": lengths, "decode_context": CONTEXT, "layers": layers, **asked}
+            params = VerifyParams(recipe=recipe, islands=["rms_norm"], chunks=chunks, **covering)
+            verify.verify(takes, params, stage)
     print(json.dumps({"seconds": time.perf_counter() - start, **watch.most}))
 
 

@@ -149,6 +149,7 @@ def report(root: Path, step: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@longer
 def test_a_record_teaches_phi_choice_by_choice(tmp_path: Path) -> None:
     teacher = {"source": "recorded", "path": "answers.jsonl", "signals": ["choices"]}
     losses = [{"term": "choice_kl", "weight": 0.7}, {"term": "ce_truth", "weight": 0.3}]
@@ -294,6 +295,7 @@ def test_money_is_the_projects_across_attempts_cells_and_specs(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@longer
 def test_kills_anywhere_pay_for_nothing_that_is_not_counted(tmp_path: Path) -> None:
     """SIGKILL before the n-th file of the store or of the spending is opened (49 are, before the first question), again
     and again: every request that the server heard is in the sum at what it cost or may have cost, and no acknowledged

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.flow.world import LIGHT, Result, environment, kcompiler
+from tests.longer import longer
 from tests.unit.runtime.data.hub import COMMIT, serving
 
 QUESTIONS = [f"What about {what} in case {i}?" for i in range(60) for what in ("returns", "invoices", "opening hours")]
@@ -184,6 +185,7 @@ def test_conversations_are_named_as_such(tmp_path: Path, weights: Path) -> None:
     kcompiler("plan", "specs/chats.yaml", cwd=tmp_path).ended(0, "")
 
 
+@longer
 def test_prompts_alone_are_answered_by_the_teacher_and_judged_by_other_rows(tmp_path: Path, weights: Path) -> None:
     asked = tmp_path / "questions.csv"
     with asked.open("w", newline="", encoding="utf-8") as file:

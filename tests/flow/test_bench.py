@@ -79,6 +79,7 @@ def test_a_spec_without_a_benchmark_is_told_how_to_ask(done: Home) -> None:
     assert "file of the project" in done.run("bench", SPEC, "--pin", "../away.json").ended(2, "usage").err
 
 
+@longer
 def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     price = {"usd_per_hour": 0.1, "assumption": "a desktop, always busy"}
     asks(done, price=price)

@@ -162,6 +162,7 @@ def test_the_weights_that_are_kept_are_compared_with_random_ones(fresh: Home) ->
     fresh.audit().ended(0, "")
 
 
+@longer
 def test_nothing_is_trained_and_the_package_is_judged_against_the_original(fresh: Home) -> None:
     original = fresh.root / "specs/teacher"
     folder(original)

@@ -458,6 +458,7 @@ def test_without_a_rule_about_the_package_there_is_none_to_deliver(mine: Home) -
     assert "add caws/core" in result.last["next"]
 
 
+@longer
 def test_no_folder_of_anybody_is_touched(mine: Home, tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()

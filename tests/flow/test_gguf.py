@@ -14,6 +14,7 @@ from kcompiler.cli import _main
 from runtime import digest
 from tests import gguf_files as made
 from tests.flow.world import LIGHT, Home
+from tests.longer import longer
 
 NEEDED = pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="needs pip install '.[gguf]'")
 
@@ -31,6 +32,7 @@ def taught_by(home: Home, start: bool = False, **teacher: Any) -> None:
 
 @pytest.mark.slow
 @NEEDED
+@longer
 def test_a_gguf_file_teaches_and_starts_a_student(fresh: Home) -> None:
     (fresh.root / "specs/small.gguf").write_bytes(made.small())
     taught_by(fresh, start=True, source="gguf", model="./small.gguf")

@@ -22,7 +22,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 #: those of the others are planned, and their locks compared, in tests/house
-QUICK = {"eight-ball", "judge-3b", "phi-cmmlu", "toy-tools"}
+QUICK = {"eight-ball", "judge-3b"}
 
 
 @pytest.mark.parametrize("template", [one if one in QUICK else also(one) for one in TEMPLATES])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.world import LIGHT, NAME, SIGNALLED, STEPS, Home, Result, command, environment, signals
-from tests.longer import also
+from tests.longer import also, longer
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +127,7 @@ def standing_still(home: Home, event: str, path: str) -> Iterator[subprocess.Pop
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see that a process stands still")
+@longer
 def test_of_two_applies_at_once_the_second_exits_5_and_names_the_first(done: Home) -> None:
     before = done.digests()
     done.lose("train-kd", "checkpoint")

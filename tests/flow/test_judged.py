@@ -14,6 +14,7 @@ from runtime.contract import hosted, items
 from runtime.contract.verdicts import Pair
 from tests.flow.courts import COURT, EVEN, KEY, REFEREE, apply, court, knows, of_the_court, outcomes, there
 from tests.flow.world import Home, make
+from tests.longer import longer
 
 
 def another_model_between_the_steps_decides_nothing(home: Home) -> None:
@@ -47,6 +48,7 @@ def another_model_between_the_steps_decides_nothing(home: Home) -> None:
 
 
 @pytest.mark.slow
+@longer
 def test_what_a_judge_says_counts_for_nothing_until_it_has_passed(tmp_path: Path) -> None:
     home = court(make(tmp_path))
     # a judge that fails is not even asked

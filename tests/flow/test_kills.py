@@ -17,6 +17,7 @@ import pytest
 
 from tests.flow import world
 from tests.flow.world import MAIN, Home
+from tests.longer import longer
 
 KILLS = int(os.environ.get("KCOMPILER_KILLS", "3"))
 #: what is left out of a short trial
@@ -68,6 +69,7 @@ def killed(home: Home, seconds: float) -> bool:
 
 
 @pytest.mark.slow
+@longer
 def test_killed_at_random_moments_with_everything_on_the_end_is_the_undisturbed_one(tmp_path: Path) -> None:
     quiet, home = project(tmp_path / "quiet"), project(tmp_path / "killed")
     quiet.apply(*OPTIONS).ended(*END)

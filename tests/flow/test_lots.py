@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.flow.world import MAIN, SIGNALLED, Home, signals
+from tests.longer import longer
 
 SHARDS = [f"evaluate-answers-shard-{number}" for number in range(4)]
 #: thirty rows are one lot; here they are three, so that one of four shards has nobody to ask
@@ -22,6 +23,7 @@ def four(data: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@longer
 def test_killed_between_lots_a_sharded_evaluation_ends_as_one_step_alone(done: Home) -> None:
     done.apply("--force", "evaluate-answers", code=SMALL + MAIN).ended(1, "fail")
     before = done.digests()

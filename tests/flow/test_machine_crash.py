@@ -27,6 +27,7 @@ from runtime.machine.apply import Locked, Run, StorageFailed, apply, look, stopp
 from runtime.machine.durable import Disk
 from runtime.machine.lease import Lease
 from runtime.machine.meter import INTERVAL_S
+from tests.longer import also, longer
 from tests.unit.runtime import machinery
 from tests.unit.runtime.machinery import Watched, approve, chain, lock, quick_folder
 
@@ -192,6 +193,7 @@ def test_kill_9_at_every_durable_operation(folder: Path) -> None:
     assert at > 100
 
 
+@longer
 def test_kill_9_at_every_other_change_of_a_file(folder: Path) -> None:
     """What does not go through the disk: modes, removal of scratch, the step's own files."""
     expected = undisturbed(folder, short)
@@ -284,7 +286,7 @@ def test_a_failing_disk_at_every_operation_gives_a_clean_error_and_keeps_what_wa
     assert late <= 6
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EXDEV])
+@pytest.mark.parametrize("number", [also(errno.EIO), errno.EROFS, also(errno.EXDEV)])
 def test_a_disk_that_fails_in_another_way_says_so_and_keeps_what_was_there(folder: Path, number: int) -> None:
     """What it says of each is its own; where it may fail is asked above."""
     expected = undisturbed(folder, short)
@@ -299,6 +301,7 @@ def test_a_disk_that_fails_in_another_way_says_so_and_keeps_what_was_there(folde
         check_recovered(root, content, expected)
 
 
+@longer
 def test_a_real_limit_on_file_size_anywhere_gives_a_clean_error(folder: Path) -> None:
     """RLIMIT_FSIZE from nothing to enough: the step's own writes and the machine's journal meet it."""
     expected = undisturbed(folder, lambda root: lock(root, chain(root)["steps"][:3]))
@@ -331,7 +334,7 @@ def wait_for(root: Path, kind: str) -> None:
     raise AssertionError(f"no {kind} of grow")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [also(signal.SIGINT), signal.SIGTERM, also(signal.SIGHUP)])
 def test_one_signal_stops_at_a_safe_point_orderly(folder: Path, number: signal.Signals) -> None:
     def slow(root: Path) -> dict[str, Any]:
         return chain(root, rounds=40, pause_s=0.02)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.flow.world import LIGHT, NAME, Home, Result, make, tiny
+from tests.longer import some
 
 SPEC = f"specs/{NAME}.yaml"
 
@@ -150,7 +151,7 @@ def refused(result: Result, exit_code: int, code: str, said: str) -> None:
     assert result.last["next"].startswith("kcompiler ")
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", some(CASES, 2))
 def test_validate_and_apply_refuse(fresh: Home, case: str) -> None:
     """Both verbs, so that nothing is computed from a spec that `validate` would have refused."""
     make_wrong, exit_code, code, said = CASES[case]
@@ -192,7 +193,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
-@pytest.mark.parametrize("case", BAD_LOCKS)
+@pytest.mark.parametrize("case", some(BAD_LOCKS, 2))
 @pytest.mark.parametrize(
     "arguments", [("apply", LOCK), ("audit", LOCK), ("show", "lock", LOCK), ("gate", SPEC, "--lock", LOCK)]
 )

@@ -10,6 +10,7 @@ import pytest
 
 from tests.flow import world
 from tests.flow.world import Home, Result
+from tests.longer import longer
 
 SPEC = f"specs/{world.NAME}.yaml"
 QUICK = ("--rows", "2", "--tokens", "40", "--form", "int8", "--form", "int4-32")
@@ -55,6 +56,7 @@ def test_a_suggestion_is_pasted_validates_and_is_then_the_recipe_of_the_spec(don
     assert (after["current"]["bytes"], after["current"]["kl"]) == (one["bytes"], one["kl"])
 
 
+@longer
 def test_where_nothing_keeps_the_budget_the_next_command_says_what_would(done: Home) -> None:
     asked = ("quantize", SPEC, *QUICK, "--suggest", "--max-bytes", "1000")
     refused = done.run(*asked).ended(1, "no-recipe")

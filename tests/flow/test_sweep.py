@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.flow.world import BLOCKED, LIGHT, QUALITY, make
+from tests.longer import longer
 
 SWEEP = {
     "execution.seed": [1, 2],
@@ -25,6 +26,7 @@ def with_sweep(data: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@longer
 def test_a_sweep_is_applied_judged_and_audited(tmp_path: Path) -> None:
     home = make(tmp_path / "project")
     home.change(with_sweep)

@@ -10,6 +10,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from kcompiler.cli import _main
+from tests.longer import longer
 from tests.tensor.chat import formats
 from tests.tensor.chat.test_chat_templates import backend_of
 
@@ -94,6 +95,7 @@ def teacher(folder: Path, context: int = 256) -> None:
 
 
 @pytest.mark.slow
+@longer
 def test_talks_are_learnt_by_their_turns_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     teacher(tmp_path / "teacher")
     for name, numbers in (("train", range(44)), ("test", range(44, 60))):

@@ -16,6 +16,14 @@ from runtime.steps.export import ExportParams
 from tests.tensor.export.world import Stage, world
 
 EXPORT = ExportParams(prefill=[16, 32], decode_context=48, golden_prompts=2, decode_steps=4, threads=1)
+#: over what its functions are to be compared
+COVERING: dict[str, Any] = {
+    "prefill": [16, 32],
+    "decode_context": 48,
+    "layers": 2,
+    "golden_prompts": 2,
+    "decode_steps": 4,
+}
 RECIPE = Recipe(default=Weights(weights="int8"), rules=[Rule(match="*norm*", weights="fp16")])
 CONVERT = ConvertParams(recipe=RECIPE, islands=["rms_norm"])
 

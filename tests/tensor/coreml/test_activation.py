@@ -13,7 +13,7 @@ from runtime.mil.convert import convert
 from runtime.mil.verify import verify
 from runtime.models.export import export
 from runtime.steps.convert import ConvertParams
-from tests.longer import also
+from tests.longer import also, longer
 from tests.tensor.coreml.conftest import EXPORT, RECIPE
 from tests.tensor.coreml.test_verify import PARAMS, relative_errors
 from tests.tensor.export.world import Stage, world
@@ -21,6 +21,7 @@ from tests.tensor.mil import tamper
 
 
 @pytest.mark.parametrize("family", [also("llama"), "phi"])
+@longer
 def test_gelu_pytorch_tanh_goes_end_to_end(family: str, tmp_path: Path) -> None:
     changes = {"num_key_value_heads": 4, "tie_word_embeddings": False} if family == "phi" else {}
     islands = ["rms_norm"] if family == "llama" else []

@@ -76,7 +76,14 @@ class Made:
     def report(self, profile: Profile, root: Path, asked: Profile | None = None) -> dict[str, Any]:
         stage = Stage(root, self.takes[profile])
         params = VerifyParams(
-            recipe=self.recipe, islands=[], golden_prompts=1, decode_steps=2, profile=asked or profile
+            recipe=self.recipe,
+            islands=[],
+            prefill=[32],
+            decode_context=64,
+            layers=contracts.load(self.takes[profile]["package"]).kv_cache.layers,
+            golden_prompts=1,
+            decode_steps=2,
+            profile=asked or profile,
         )
         verify(self.takes[profile], params, stage)
         data: dict[str, Any] = stage.reports["report"]["data"]

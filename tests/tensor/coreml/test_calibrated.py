@@ -25,7 +25,7 @@ from runtime.models.pouring import pour
 from runtime.steps.calibrate import CalibrateParams
 from runtime.steps.convert import ConvertParams
 from runtime.steps.verify import VerifyParams
-from tests.tensor.coreml.conftest import Converted
+from tests.tensor.coreml.conftest import COVERING, Converted
 from tests.tensor.export.world import Stage, world
 
 RECIPE = Recipe(
@@ -105,7 +105,7 @@ def test_the_package_holds_what_was_chosen(calibrated: tuple[dict[str, Path], St
     assert (data["calibrated"]["k"], data["calibrated"]["n"]) == (13, 13)
     assert [item["stored"] for item in data["matrices"]].count("lut4 per_tensor") == 2
     third = Stage(takes["package"].parent / "third", takes)
-    asked = VerifyParams(recipe=RECIPE, islands=["rms_norm"], golden_prompts=2, decode_steps=4, calibrated=True)
+    asked = VerifyParams(recipe=RECIPE, islands=["rms_norm"], **COVERING, calibrated=True)
     verify(takes, asked, third)
     found = third.reports["report"]["data"]
     assert found["recipe"]["findings"] == []

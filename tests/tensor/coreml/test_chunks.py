@@ -106,6 +106,7 @@ def test_chunks_give_what_one_package_gives(variant: str, whole: Path, chunked: 
         np.testing.assert_array_equal(one[:, :, : len(PREFIX) + 3], same[:, :, : len(PREFIX) + 3])
 
 
+@longer
 def test_states_of_chunks_are_those_of_their_layers(converted: Converted, chunked: Path, tmp_path: Path) -> None:
     """The program is that of the chunks; the state of a text is that of all of its packages."""
     of = contracts.load(converted.program)

@@ -250,6 +250,7 @@ def test_the_contract_says_what_was_made(
             assert getattr(function, side) == getattr(other.functions[name], side)
 
 
+@longer
 def test_both_packages_are_counted_and_made_again_bit_for_bit(
     program: Stage, made: Callable[[str], dict[str, Path]], tmp_path: Path
 ) -> None:

@@ -22,22 +22,22 @@ from runtime.mil.error_ledger import Chances, Distances, Page
 from runtime.models import blocks, build
 from runtime.models.error_ledger import measure
 from runtime.steps.error_ledger import ErrorLedgerParams
-from tests.tensor.coreml.conftest import Converted
+from tests.tensor.coreml.conftest import COVERING, Converted
 from tests.tensor.export.world import Stage
 from tests.tensor.mil import tamper
 
-PARAMS = ErrorLedgerParams(float32=1e-5, float16=0.02, quantized=0.05, golden_prompts=2, decode_steps=4, threads=1)
+PARAMS = ErrorLedgerParams(float32=1e-5, float16=0.02, quantized=0.05, **COVERING, threads=1)
 SPEC = {
     "risk_tier": 3,
     "shapes": {"prefill": [16, 32]},
     "verification": {"ledger": True, "tolerances": Tolerances().model_dump()},
 }
-ALL = {"complete", "delta", "delta-functions", "kl", "float16", "float32", "forms", "functions", "good"}
+ALL = {"as-asked", "complete", "delta", "delta-functions", "kl", "float16", "float32", "forms", "functions", "good"}
 
 
-def report(takes: dict[str, Path], root: Path) -> dict[str, Any]:
+def report(takes: dict[str, Path], root: Path, params: ErrorLedgerParams = PARAMS) -> dict[str, Any]:
     stage = Stage(root, takes)
-    measure(takes, PARAMS, stage)
+    measure(takes, params, stage)
     return stage.reports["report"]
 
 
@@ -45,7 +45,7 @@ def failing(whole: dict[str, Any]) -> set[str]:
     """The rules about the ledger that do not pass."""
     around = {"backend": "coreml", "forged": False, "versions": {}}
     pack = policy.load(["caws/core"], [assets.folder("policies")])
-    made, _ = policy.obligations(pack, SPEC, {"quantization.ledger": ["step"]})
+    made, _ = policy.obligations(pack, SPEC, {"quantization.ledger": ["step"]}, {"step": PARAMS.model_dump()})
     asked = [one for one in made if one["rule"].startswith("caws/core/ledger-")]
     assert {one["rule"].removeprefix("caws/core/ledger-") for one in asked} == ALL
     whole = {**whole, "kind": "quantization.ledger", "environment": around}
@@ -222,7 +222,7 @@ def test_the_damaged_block_of_one_form_is_the_first_that_is_named(
     wanted = {f"{form}/prefill_16"} | ({"delta/prefill_16"} if form != "float32" else set())
     # a decode reads the cache of its prefill, which a later block has not written
     assert {name: one for name, one in named.items() if not name.endswith("/decode")} == dict.fromkeys(wanted, bad)
-    assert rules | {"good"} <= failing(whole) <= rules | {"good", "complete"}
+    assert rules | {"good"} <= failing(whole) <= rules | {"good", "complete", "as-asked"}
     said = functions(whole["data"])[f"{form}/prefill_16"]["logits"]["relative_l2"]["value"]
     assert said > 0.5
 
@@ -261,10 +261,15 @@ def test_nothing_is_measured_without_cases_or_forms_or_of_another_depth(takes: d
         report(takes, tmp_path)
     changed(takes, lambda held: held["kv_cache"].update(layers=3))
     with pytest.raises(BrokenEvidence, match="the checkpoint has 2 layers, the package 3"):
+        report(takes, tmp_path, PARAMS.model_copy(update={"layers": 3}))
+    deeper = PARAMS.model_copy(update={"layers": 3})
+    with pytest.raises(BrokenEvidence, match="the checkpoint has 2 layers, the package 3"):
+        report(takes, tmp_path, deeper)
+    with pytest.raises(BrokenEvidence, match="the package has layers: 3, the plan asks for 2"):
         report(takes, tmp_path)
     (takes["goldens"] / "goldens.json").write_text(json.dumps({"functions": {"decode": []}}))
     with pytest.raises(BrokenEvidence, match="no golden vectors for function"):
-        report(takes, tmp_path)
+        report(takes, tmp_path, deeper)
 
 
 def test_a_form_that_is_left_out_of_the_report_blocks(whole: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from runtime.mil.islands import check_forms
 from runtime.mil.quantize import quantize, restored, wanted
 from runtime.mil.quiet import quiet
 from runtime.models.export import export
-from tests.longer import longer
+from tests.longer import also, longer
 from tests.tensor.coreml.conftest import EXPORT, RECIPE, Converted
 from tests.tensor.export.world import Stage, world
 
@@ -80,10 +80,10 @@ def size(opened: package.Package) -> int:
 @pytest.mark.parametrize(
     ("form", "ops"),
     [
-        (Weights(weights="fp16"), ("const", "constexpr_cast")),
+        also(Weights(weights="fp16"), ("const", "constexpr_cast")),
         (Weights(weights="int8"), ("constexpr_blockwise_shift_scale",) * 2),
         (Weights(weights="int4", granularity="per_block", block=16), ("constexpr_blockwise_shift_scale",) * 2),
-        (Weights(weights="lut4", granularity="per_tensor"), ("constexpr_lut_to_dense",) * 2),
+        also(Weights(weights="lut4", granularity="per_tensor"), ("constexpr_lut_to_dense",) * 2),
     ],
     ids=lambda value: value.weights if isinstance(value, Weights) else "",
 )

@@ -23,7 +23,8 @@ from runtime.contract.report import dump, envelope, hex_of
 from runtime.coreml import api, found
 from runtime.coreml.attest import Wanted, attest
 from runtime.coreml.predict import NotPredicted, Predictor
-from tests.tensor.coreml.conftest import Converted
+from tests.longer import longer
+from tests.tensor.coreml.conftest import COVERING, Converted
 from tests.tensor.coreml.standin import (
     MAC,
     Faults,
@@ -312,23 +313,28 @@ def test_a_report_that_is_not_what_its_facts_give_is_no_evidence(whole: dict[str
     assert again.contradiction(report) != ""
 
 
-def test_what_was_asked_for_is_compared() -> None:
-    bounds = {"logits": 0.02, "cache": 0.05, "cosine": 0.999, "cache_cosine": 0.999, "kl": 0.01}
-    asked = {"precision": "quantized", "units": "all", "tolerances": bounds}
-    told = ondevice.Tolerances(**bounds).told()
-    data = {"package": {"precision": "quantized"}, "units": "all", "tolerances": told}
-    assert list(ondevice.unlike(asked, data)) == []
-    assert list(ondevice.unlike({**asked, "units": "cpu_and_ne"}, data)) == [
-        "units: asked for cpu_and_ne, measured all"
-    ]
-    assert list(ondevice.unlike({**asked, "precision": "fp16"}, data)) == [
-        "precision: asked for fp16, measured quantized"
-    ]
-    told = [asked, {**asked, "units": "cpu_and_ne"}, {**asked, "precision": "fp16"}]
-    assert [len(list(apart.unlike(one, data))) for one in told] == [0, 1, 1]
-    wider = ondevice.Tolerances(**{**bounds, "kl": 0.5}).told()
-    assert list(ondevice.unlike(asked, {**data, "tolerances": wider})) == ["tolerances.kl: asked for 0.01, held to 0.5"]
-    assert list(apart.unlike(asked, {**data, "tolerances": wider})) == ["tolerances"]
+#: what that delivery has of the golden vectors
+FEWER = {"prefill": [16], "golden_prompts": 1, "decode_steps": 1}
+
+
+def test_what_was_asked_for_is_compared(whole: dict[str, Any]) -> None:
+    bounds = {name: one["value"] for name, one in whole["tolerances"].items()}
+    units, precision = whole["units"], whole["package"]["precision"]
+    asked = {"precision": precision, "units": units, "tolerances": bounds, **COVERING, **FEWER}
+    other = next(one for one in ("fp16", "quantized") if one != precision)
+    wider = {**bounds, "kl": bounds["kl"] / 2}
+    for changed, told in (
+        ({}, []),
+        ({"units": "all"}, [f"units: asked for all, measured {units}"]),
+        ({"precision": other}, [f"precision: asked for {other}, measured {precision}"]),
+        ({"tolerances": wider}, [f"tolerances.kl: asked for {wider['kl']:g}, held to {bounds['kl']}"]),
+    ):
+        assert list(ondevice.unlike({**asked, **changed}, whole)) == told
+        assert len(list(apart.unlike({**asked, **changed}, whole))) == len(told)
+    # a run over less than the plan asks for is whole in itself
+    for changed in ({"layers": 3}, {"golden_prompts": 3}, {"prefill": [16, 32]}):
+        assert list(ondevice.unlike({**asked, **changed}, whole))
+        assert list(apart.unlike({**asked, **changed}, whole))
 
 
 # what is typed against what is there
@@ -467,6 +473,7 @@ def keeping(stateful: Converted, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return delivered(made, stateful.takes["package"], stateful.takes["goldens"])
 
 
+@longer
 def test_one_state_is_handed_to_every_function(keeping: Path) -> None:
     """The decode makes it, the prefill writes a prompt into it, and the host copies nothing."""
     faults = Faults()

@@ -22,6 +22,7 @@ from runtime.mil import interface_readback, island_readback, package, readback
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.quantize import Palette, Sparse, nearest, quantize, restored, wanted
 from runtime.mil.quiet import quiet
+from tests.longer import longer
 from tests.tensor.coreml.conftest import RECIPE, Converted
 
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -146,6 +147,7 @@ def test_islands_that_were_not_made_are_found(
     assert {"model.layers.0.input_layernorm", "model.norm", "rms_norm"} <= {item.subject for item in found}
 
 
+@longer
 def test_a_residual_stream_stays_float32_where_that_is_asked(
     programs: Callable[..., Any], contract: contracts.Contract, tmp_path: Path
 ) -> None:
@@ -161,6 +163,7 @@ def test_a_residual_stream_stays_float32_where_that_is_asked(
     assert {item.function for item in found} == set(contract.functions)
 
 
+@longer
 def test_a_sum_of_the_stream_that_the_contract_does_not_name_is_found(
     programs: Callable[..., Any], contract: contracts.Contract, tmp_path: Path
 ) -> None:

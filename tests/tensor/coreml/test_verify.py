@@ -19,10 +19,10 @@ from runtime.mil.package import open as open_package
 from runtime.mil.verify import verify
 from runtime.steps.verify import VerifyParams
 from tests.longer import also
-from tests.tensor.coreml.conftest import RECIPE, Converted, make
+from tests.tensor.coreml.conftest import COVERING, RECIPE, Converted, make
 from tests.tensor.export.world import MIXED, ROTATIONS, Stage
 
-PARAMS = VerifyParams(recipe=RECIPE, islands=["rms_norm"], golden_prompts=2, decode_steps=4)
+PARAMS = VerifyParams(recipe=RECIPE, islands=["rms_norm"], **COVERING)
 #: every kind of scaled rotation, in one of the families that have it
 SCALED = [("llama", "linear"), ("mistral", "dynamic"), ("llama", "llama3"), ("qwen2", "yarn"), ("phi", "yarn")]
 SECTIONS = ("recipe", "islands", "interface", "provenance")

@@ -139,7 +139,7 @@ FORMS: dict[str, tuple[Any, Compress, float, tuple[str, str, str, tuple[int, ...
 
 
 #: one of each operator, older and newer; the others have tests of their values above and below
-QUICK = {"int8-channel", "int4-block", "lut4-scaled", "lut6-ios17", "sparse-int8"}
+QUICK = {"int4-block", "lut4-scaled", "sparse-int8"}
 
 
 @pytest.mark.parametrize("form", [one if one in QUICK else also(one) for one in sorted(FORMS)])
@@ -164,7 +164,7 @@ def test_a_compressed_model_computes_what_its_decompression_computes(zoo: Zoo, f
     assert found.bytes < 64 * 64 * 2
 
 
-@pytest.mark.parametrize("joint", ["", "palettize", "quantize"])
+@pytest.mark.parametrize("joint", ["", "palettize", also("quantize")])
 def test_a_mask_that_two_ops_read_is_counted_once(zoo: Zoo, joint: str) -> None:
     """Half of 64 x 64 elements, one bit of mask for each, and the scales or the table; before, the mask twice."""
     opened = zoo.opened(f"counted-{joint}", pruned_then(joint)(zoo.model("llama", "prefill")))

@@ -147,6 +147,7 @@ def test_a_process_that_was_larger_before_and_cannot_forget_it_is_looked_at(tmp_
 
 @LINUX
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
+@longer
 def test_want_of_memory_is_a_refusal_and_its_advice_works(base: dict[str, Path], tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.tensor.train.killed", "tests.tensor.train.short_of_memory"])

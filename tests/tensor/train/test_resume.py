@@ -20,7 +20,7 @@ from runtime.models.pouring import laid_out
 from runtime.train import linear, loop
 from runtime.train.checkpointing import State, Store
 from runtime.train.distill import train
-from tests.longer import also
+from tests.longer import also, longer
 from tests.tensor.train import world
 from tests.tensor.train.world import Stage
 
@@ -325,6 +325,7 @@ def test_a_run_whose_states_have_no_room_does_not_begin(free: int, fits: bool, t
     Store(tmp_path, MINE, Small(2399)).require(100)
 
 
+@longer
 def test_a_state_of_other_parameters_is_not_continued(base: dict[str, Path], tmp_path: Path) -> None:
     """The run says so and gives the bytes of a run that found nothing."""
     first = Stage(tmp_path / "first", base)

@@ -30,6 +30,7 @@ from runtime.train import linear, recording, stored, teaching
 from runtime.train.distill import fit, train
 from runtime.train.reach import reach
 from runtime.train.recording import record_signals
+from tests.longer import longer
 from tests.tensor.train import killed, world
 from tests.tensor.train.world import Stage
 
@@ -109,6 +110,7 @@ def asking(taught: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     return trained(tmp_path_factory.mktemp("asking"), taught, given)
 
 
+@longer
 def test_a_teacher_that_bounds_its_logits_is_stored_with_its_bound(base: dict[str, Path], tmp_path: Path) -> None:
     """Its hidden states say nothing of it: the same training from them and from the teacher, to the last bit."""
     shape = world.architecture(family="gemma2", hidden_size=48, final_logit_softcapping=3.0)

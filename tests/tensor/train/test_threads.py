@@ -21,7 +21,7 @@ from runtime.models import answering, evaluate, export, probes, threads
 from runtime.train import linear
 from runtime.train.gradients import diverged
 from runtime.train.loop import deterministic
-from tests.longer import also
+from tests.longer import also, longer
 from tests.tensor.export import world
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,6 +68,7 @@ def test_a_variable_that_holds_threads_back_is_named_and_the_advice_helps(env: M
 @pytest.mark.parametrize(
     "env", [{"OMP_NUM_THREADS": "1"}, also({"MKL_NUM_THREADS": "1"}), also({"MKL_DYNAMIC": "TRUE"})]
 )
+@longer
 def test_a_default_that_is_overruled_holds_nothing_back(env: Mapping[str, str]) -> None:
     assert said(env, 2) == ["trained"]
 

@@ -56,6 +56,7 @@ def value(datum: dict[str, Any]) -> float:
     return float(datum["value"])
 
 
+@longer
 def test_a_training_that_does_not_end_early_makes_the_same_weights_with_and_without(
     taught: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -365,6 +366,7 @@ class Inside(Stage):
 
 
 @pytest.mark.parametrize("at", [also(0), 2, also(6)])
+@longer
 def test_stopped_inside_a_validation_it_keeps_what_was_trained_and_validates_again(
     base: dict[str, Path], tmp_path: Path, at: int
 ) -> None:

@@ -169,7 +169,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 #: modules whose mutants many claims are asked about
-MANY = {"facts.paths", "facts.rows", "facts.teacher", "facts.weights", "statistics", "references"}
+MANY = {
+    "authoring",
+    "facts.models",
+    "facts.paths",
+    "facts.rows",
+    "facts.teacher",
+    "facts.weights",
+    "statistics",
+    "references",
+}
 
 
 @pytest.mark.slow

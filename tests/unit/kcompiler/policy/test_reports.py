@@ -92,12 +92,16 @@ PACKS = policy.load(
 )
 
 
+_COVERING = {"prefill": [64, 128, 256], "decode_context": 256, "layers": 3, "golden_prompts": 2, "decode_steps": 4}
 #: as their plans have them: how many loss terms each training has, and which rows calibration reads
 SETTINGS: dict[str, dict[str, Any]] = {
     "teacher": {"steps": 30},
     "train-kd": {"losses": [{"term": name} for name in ("ce_teacher", "ce_truth", "kl")]},
     "train-ce_only-kd": {"losses": [{"term": "ce_truth"}]},
     "calibrate": {"sources": {"answers": 48}, "split": "train"},
+    "verify": {**_COVERING, "islands": ["rms_norm"], "mode": "fp16_round"},
+    "error-ledger": {**_COVERING, "mode": "fp16_round"},
+    "verify-onnx": {**_COVERING, "prefill": [32, 48]},
 }
 #: a window of five points is longer than thirty steps of training
 UNDECIDED = ("caws/core/gradient-balance-toy", "train-kd", "inconclusive")

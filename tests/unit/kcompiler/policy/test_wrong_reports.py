@@ -40,7 +40,7 @@ def judged(report: Report) -> Verdict:
     suite = report["kind"].removeprefix("eval.")
     baselines = test_reports.SPEC["evaluation"]["baselines"]
     spec = {**test_reports.SPEC, "evaluation": {"suites": [{"use": suite}], "baselines": baselines}}
-    obligations, _ = policy.obligations(PACKS, spec, {report["kind"]: [report["step"]]})
+    obligations, _ = policy.obligations(PACKS, spec, {report["kind"]: [report["step"]]}, test_reports.SETTINGS)
     return judge({report["step"]: report}, obligations)
 
 

@@ -60,7 +60,10 @@ def both(reports: Mapping[str, Any], obligations: list[dict[str, Any]], as_of: s
 def test_every_case_of_every_shipped_rule() -> None:
     """Of each the judge says what the case expects: tests/house/test_policies.py."""
     seen: dict[str, set[str]] = {}
-    for rule in rules():
+    for at, rule in enumerate(rules()):
+        # of rules of one kind that ended in every way, every third
+        if not LONG and at % 3 and len(seen.get(rule.rule.kind, ())) > 3:
+            continue
         for name, case in cases_of(rule):
             obligation = [cases.obligation(rule, case)]
             if LONG:

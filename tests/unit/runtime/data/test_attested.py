@@ -17,7 +17,14 @@ from runtime.steps.attest import AttestParams
 
 ROOT = Path(__file__).resolve().parents[4]
 BOUNDS = {"logits": 0.02, "cache": 0.05, "cosine": 0.999, "cache_cosine": 0.999, "kl": 0.01}
-PARAMS = AttestParams(precision="quantized", units="all", tolerances=ondevice.Tolerances(**BOUNDS))
+PARAMS = AttestParams(
+    precision="quantized",
+    units="all",
+    tolerances=ondevice.Tolerances(**BOUNDS),
+    prefill=[64],
+    decode_context=64,
+    layers=1,
+)
 
 
 def contract() -> str:

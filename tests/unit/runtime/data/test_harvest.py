@@ -25,6 +25,7 @@ from runtime.data.kept import checked
 from runtime.machine.durable import StorageFailed
 from runtime.machine.purse import Spend
 from runtime.steps.harvest import HarvestParams
+from tests.longer import also
 from tests.unit.runtime.data.teaching import Reply, Stage, completion, dataset, serving
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -617,7 +618,7 @@ harvest({{"dataset": folder / "dataset"}}, HarvestParams(**json.loads({params!r}
 """
 
 
-@pytest.mark.parametrize("after", [3, 5, 8])
+@pytest.mark.parametrize("after", [also(3), 5, also(8)])
 def test_a_kill_loses_no_acknowledged_answer_and_no_cent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
