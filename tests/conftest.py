@@ -16,7 +16,8 @@ from hypothesis import settings
 # two test workers with spinning threads starve each other
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-settings.register_profile("same", derandomize=True)
+# half of the examples that hypothesis draws, where a test does not say how many; all of them in the long set
+settings.register_profile("same", derandomize=True, max_examples=100 if "KCOMPILER_LONG" in os.environ else 50)
 if not os.environ.get("KCOMPILER_EXPLORE"):
     settings.load_profile("same")
 

@@ -217,5 +217,5 @@ CHECKS = (
     Check(_divided, "quantization", "student"),
     Check(_lax, "quantization", "verification", "student"),
     Check(_islands, "quantization", "student"),
-    Check(_sparse, "quantization"),
+    Check(_sparse, "quantization", "student"),
 )

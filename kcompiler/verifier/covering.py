@@ -105,6 +105,8 @@ def _read_back(asked: Data, data: Data) -> Iterator[str]:
         yield "islands: operations"
     if _short(data["recipe"]["violations"], saved * 4 * asked["layers"]):
         yield "recipe: tensors"
+    if asked.get("activations") and _short(data["activations"], saved // 2):
+        yield "activations: layers"
 
 
 def ledger(asked: Data, data: Data) -> Iterator[str]:

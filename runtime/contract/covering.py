@@ -170,6 +170,8 @@ def _packages(asked: Data, data: Data) -> Iterator[str]:
     tensors, operations = each * _LINEAR * asked["layers"], each * len(asked["islands"])
     yield from _fewer("packages", [("recipe", data["recipe"]["violations"])], tensors)
     yield from _fewer("packages", [("islands", data["islands"]["violations"])], operations)
+    if asked.get("activations"):
+        yield from _fewer("packages", [("activations", data["activations"])], saved)
 
 
 def ledger_unlike(asked: Data, data: Data) -> Iterator[str]:

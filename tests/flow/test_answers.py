@@ -251,6 +251,7 @@ def prices(most: int = 4) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@longer
 def test_money_is_the_projects_across_attempts_cells_and_specs(tmp_path: Path) -> None:
     with serving(letter_of) as server:
         home = project(

@@ -162,6 +162,7 @@ def test_short_answers_are_judged_by_gold(tmp_path: Path, weights: Path) -> None
     assert spec["policies"] == ["caws/core", "quality/gold"]
 
 
+@longer
 def test_ids_of_several_rows_are_no_names(tmp_path: Path, weights: Path) -> None:
     rows(tmp_path / "faq.csv", ["Paris", "Rome", "Oslo", "Bonn", "Bern"])
     head, *lines = (tmp_path / "faq.csv").read_text(encoding="utf-8").splitlines()
@@ -172,6 +173,7 @@ def test_ids_of_several_rows_are_no_names(tmp_path: Path, weights: Path) -> None
     kcompiler("validate", "specs/faq.yaml", cwd=tmp_path).ended(0, "")
 
 
+@longer
 def test_conversations_are_named_as_such(tmp_path: Path, weights: Path) -> None:
     said = [
         {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
@@ -233,6 +235,7 @@ def test_rows_of_another_file_judge_where_one_is_named(tmp_path: Path, weights: 
     kcompiler("plan", "specs/faq.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")
 
 
+@longer
 def test_too_few_rows_for_a_judgement_are_said_so(tmp_path: Path, weights: Path) -> None:
     rows(tmp_path / "faq.csv", TEXTS)
     lines = (tmp_path / "faq.csv").read_text(encoding="utf-8").splitlines()[:21]

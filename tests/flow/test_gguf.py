@@ -134,6 +134,7 @@ def installed(site: Path, data: bytes) -> None:
     (info / "RECORD").write_text("".join(f"{name},,\n" for name in files), encoding="utf-8")
 
 
+@longer
 def test_weights_of_a_package_are_found_without_importing_it(fresh: Home, tmp_path: Path) -> None:
     site = tmp_path / "site"
     wanted = {"source": "package", "distribution": "tiny-weights", "file": "small.Q8_0.gguf"}

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.world import ROOT, Result, make
+from tests.longer import longer
 
 pytest.importorskip("hatchling", reason="needs hatchling, which builds the package")
 
@@ -89,6 +90,7 @@ def test_from_an_empty_folder_it_begins_plans_and_applies(run: Run, tmp_path: Pa
         run("explain", word, cwd=tmp_path).ended(0, "")
 
 
+@longer
 def test_in_a_checkout_its_packs_are_the_installed_ones(run: Run, tmp_path: Path) -> None:
     """The first command of the README: the checkout has policies of the same names and the same text."""
     home = make(tmp_path / "project")

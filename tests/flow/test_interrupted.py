@@ -71,6 +71,7 @@ def test_a_killed_training_continues_where_its_last_state_was(done: Home) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, also(signal.SIGINT)])
+@longer
 def test_a_signal_while_training_stops_in_order_and_the_next_apply_continues(done: Home, number: int) -> None:
     before = done.digests()
     done.lose("train-kd", "checkpoint")

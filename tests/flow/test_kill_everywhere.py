@@ -24,6 +24,7 @@ from runtime.contract.chain import check_head, read
 from tests.flow.test_kills import TIMED
 from tests.flow.test_machine_crash import check_recovered, short, undisturbed
 from tests.flow.world import Home, Result
+from tests.longer import longer
 from tests.unit.runtime import machinery
 
 WHOLE = "KCOMPILER_CRASH" in os.environ
@@ -54,6 +55,7 @@ class Acknowledged:
 
 
 @pytest.mark.slow
+@longer
 def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_is_done_twice(
     fresh: Home, tmp_path: Path
 ) -> None:

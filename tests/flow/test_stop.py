@@ -10,7 +10,7 @@ import pytest
 
 from tests.flow import world
 from tests.flow.world import MAIN, SIGNALLED, Home, signals
-from tests.longer import also
+from tests.longer import also, longer
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.mark.parametrize(
-    ("times", "number"), [(1, signal.SIGTERM), also(1, signal.SIGHUP), also(2, signal.SIGINT), (3, signal.SIGTERM)]
+    ("times", "number"), [(1, signal.SIGTERM), also(1, signal.SIGHUP), also(2, signal.SIGINT), also(3, signal.SIGTERM)]
 )
 def test_signals_end_an_apply_the_sooner_the_more_there_are(fresh: Home, quiet: Home, number: int, times: int) -> None:
     result = fresh.apply(*PART, code=SEVERAL, env=signals(number, "open", INSIDE, times)).ended(
@@ -86,6 +86,7 @@ def test_signals_end_an_apply_the_sooner_the_more_there_are(fresh: Home, quiet: 
     assert [line["type"] for line in fresh.journal()].count("step_committed") == 2
 
 
+@longer
 def test_what_was_finished_when_it_was_killed_is_settled_by_word(fresh: Home, quiet: Home) -> None:
     killed = signals(signal.SIGKILL, "os.rename", STORING)
     assert fresh.apply(*PART, code=SIGNALLED, env=killed).code == -signal.SIGKILL

@@ -34,7 +34,7 @@ from runtime.steps.convert import ConvertParams
 from runtime.steps.export import ExportParams
 from runtime.steps.verify import VerifyParams
 from tests.longer import longer
-from tests.tensor.coreml.conftest import RECIPE, Converted
+from tests.tensor.coreml.conftest import COVERING, RECIPE, Converted
 from tests.tensor.coreml.test_calibrated import params
 from tests.tensor.export.world import Stage, world
 
@@ -162,7 +162,7 @@ def made(converted: Converted, tmp_path_factory: pytest.TempPathFactory) -> Worl
     return World(takes, first, second, converted.program)
 
 
-ASKED = {"recipe": RECIPE, "islands": ["rms_norm"], "golden_prompts": 2, "decode_steps": 4, "calibrated": True}
+ASKED = {"recipe": RECIPE, "islands": ["rms_norm"], **COVERING, "calibrated": True}
 
 
 def test_the_package_rounds_what_was_chosen_and_nothing_else(made: World, tmp_path: Path) -> None:
@@ -429,7 +429,8 @@ def test_packages_made_otherwise_round_as_much(
     takes |= {port: third.root / port for port in ("package", "float32")}
     last = Stage(tmp_path / "verified", takes)
     same = {key: value for key, value in {**exported, **converting}.items() if key != "prefill"}
-    verify(takes, VerifyParams(**chosen, **same, golden_prompts=1, decode_steps=2), last)
+    covering = {key: asked[key] for key in ("prefill", "decode_context", "golden_prompts", "decode_steps")}
+    verify(takes, VerifyParams(**chosen, **{**same, **covering}, layers=2), last)
     found = last.reports["report"]["data"]
     assert found["recipe"]["findings"] == []
     assert found["provenance"]["findings"] == []

@@ -235,7 +235,7 @@ def named(bug: Bug, folder: Path) -> set[str]:
     )
 
 
-@pytest.mark.parametrize("name", some(BUGS, 2))
+@pytest.mark.parametrize("name", some(BUGS, 3))
 def test_the_rules_that_name_a_defect(name: str, tmp_path: Path) -> None:
     found = named(BUGS[name], tmp_path)
     assert BUGS[name].named <= found

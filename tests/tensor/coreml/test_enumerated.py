@@ -187,6 +187,7 @@ def test_other_families_have_one_prefill_too(family: str, changes: dict[str, Any
     assert [data[section]["violations"]["value"] for section in SECTIONS] == [0, 0, 0, 0]
 
 
+@longer
 def test_a_shape_says_every_extent_that_is_known(tmp_path: Path) -> None:
     """Of joined projections coremltools would declare the heads open, too."""
     takes = world(tmp_path, "phi3", num_hidden_layers=1)

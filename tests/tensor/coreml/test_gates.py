@@ -125,7 +125,7 @@ CHANGES: dict[str, tuple[str, Callable[[dict[str, Path]], None], set[str]]] = {
 
 
 #: one of each port; what they change otherwise is told apart above
-QUICK = {"keys between heads, quantized only", "no decode from one prefill", "fewer steps"}
+QUICK = {"no decode from one prefill", "fewer steps"}
 
 
 @pytest.mark.parametrize("name", [one if one in QUICK else also(one) for one in CHANGES])

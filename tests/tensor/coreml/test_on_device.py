@@ -507,6 +507,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("fault", STATES)
+@longer
 def test_a_fault_of_a_state_keeps_the_level_down_and_says_which(keeping: Path, fault: str) -> None:
     faults, words = STATES[fault]
     data = measured(keeping, stand_in(faults))

@@ -177,6 +177,7 @@ def test_a_sum_of_the_stream_that_the_contract_does_not_name_is_found(
     ]
 
 
+@longer
 def test_a_quantized_rotary_table_and_a_skipped_tensor_are_found(
     programs: Callable[..., Any],
     contract: contracts.Contract,

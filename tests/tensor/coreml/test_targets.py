@@ -14,6 +14,7 @@ from runtime.mil import interface_readback, package
 from runtime.mil.convert import convert
 from runtime.mil.verify import verify
 from runtime.steps.convert import ConvertParams
+from tests.longer import longer
 from tests.tensor.coreml.conftest import CONVERT, RECIPE, Converted
 from tests.tensor.coreml.test_verify import PARAMS, SECTIONS, relative_errors
 from tests.tensor.export.world import Stage
@@ -36,6 +37,7 @@ def report(takes: dict[str, Path], root: Path, **changes: Any) -> dict[str, Any]
     return data
 
 
+@longer
 def test_a_package_for_ios26_is_interpreted_and_agrees(newest: dict[str, Path], tmp_path: Path) -> None:
     data = report(newest, tmp_path, deployment="iOS26")
     assert [data[section]["violations"]["value"] for section in SECTIONS] == [0, 0, 0, 0]

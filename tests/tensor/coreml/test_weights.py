@@ -20,6 +20,7 @@ from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.machine.durable import StorageFailed
 from runtime.mil import archives, convert, package, quantize, weights
 from runtime.mil.quiet import quiet
+from tests.longer import longer
 from tests.tensor.coreml.conftest import Converted
 
 RECIPE = Recipe(
@@ -71,6 +72,7 @@ def made(converted: Converted, root: Path, aside: Path | None) -> Mapping[str, t
     return {path.name: told(path) for path in root.iterdir()}
 
 
+@longer
 def test_packages_are_the_same_bytes_whether_weights_are_large_or_not(
     converted: Converted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

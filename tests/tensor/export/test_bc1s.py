@@ -15,6 +15,7 @@ from runtime.models import bc1s, build, chunking, goldens, probes
 from runtime.models import tokenizer as tokenizers
 from runtime.models.prompts import texts_of
 from runtime.steps.probe import ProbeParams
+from tests.longer import longer
 from tests.tensor.export import world
 from tests.tensor.export.conftest import Exported
 
@@ -173,6 +174,7 @@ def lost(exported: Exported) -> set[str]:
     return {probe for _, probe in found}
 
 
+@longer
 def test_functions_of_the_profile_hold_every_probe(exported: Exported) -> None:
     assert lost(exported) == set()
 

@@ -70,6 +70,7 @@ def test_the_contract_tells_the_checkpoints_own_config(exported: Exported) -> No
     assert (tied.name, tied.aliases, tied.shape) == ("model.embed_tokens.weight", ["lm_head.weight"], [512, 128])
 
 
+@longer
 def test_another_config_gives_another_contract(tmp_path: Path) -> None:
     """Nothing in the contract is a default: another model with other sizes tells its own."""
     takes = world(tmp_path)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from kcompiler.cli import _main
+from tests.longer import longer
 from tests.tensor.serve import serving
 from tests.tensor.serve.serving import events
 
@@ -158,6 +159,7 @@ def test_only_a_caller_with_the_token_is_answered(folder):
         assert httpx.get(f"{base}/healthz").status_code == 200
 
 
+@longer
 def test_a_full_queue_says_so_and_when_to_come_again(folder):
     with serving.odd(folder, delay=0.1, endless=True, limits={"together": 1, "queue": 1}) as server:
 

@@ -20,7 +20,7 @@ from runtime.train.distill import fit
 from runtime.train.objective import Bound, Choices, Side
 from runtime.train.place import Place
 from runtime.train.teaching import hidden_of
-from tests.longer import also
+from tests.longer import also, longer
 from tests.tensor.train import world
 
 META = torch.device("meta")
@@ -33,6 +33,7 @@ def trained(stage: Path, taught: dict[str, Path], **changes: Any) -> dict[str, A
     return data
 
 
+@longer
 def test_bf16_learns_what_float32_learns_within_the_tolerance_and_says_so(
     taught: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -115,6 +115,7 @@ def test_a_run_can_be_stopped_while_its_teacher_reads(taught: dict[str, Path], t
 @pytest.mark.parametrize(
     "forget", ["optimizer.exp_avg.", *map(also, ("optimizer.exp_avg_sq.", "optimizer.step.", "model."))]
 )
+@longer
 def test_a_resume_that_forgets_a_part_gives_other_bytes(
     forget: str, base: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

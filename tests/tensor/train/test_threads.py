@@ -54,6 +54,7 @@ def said(env: Mapping[str, str], *wanted: int) -> list[str]:
 
 
 @pytest.mark.parametrize("env", [LIMITED[0], *map(also, LIMITED[1:])], ids=lambda env: next(iter(env)))
+@longer
 def test_a_variable_that_holds_threads_back_is_named_and_the_advice_helps(env: Mapping[str, str]) -> None:
     """Before: torch answered 2, half of each product was wrong, and the message was "lower the learning rate"."""
     (name, value) = next(iter(env.items()))

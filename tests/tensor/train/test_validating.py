@@ -217,6 +217,7 @@ def test_a_term_whose_first_token_comes_after_the_end_is_unavailable(base: dict[
     assert made_by["losses"][1]["effective_weight"] == weights
 
 
+@longer
 def test_a_training_that_ended_early_is_not_taken_up_again(contrary: dict[str, Path], tmp_path: Path) -> None:
     """A kill between its last step and the artifact costs no training, and does not make it go on."""
     asked = params(optimizer=TOO_FAST, steps=60, validation=Validation(every=5, patience=2), checkpoint_every=100)
@@ -246,6 +247,7 @@ def stopped_at_seven(base: dict[str, Path], folder: Path) -> tuple[TrainParams, 
     return asked, cut.scratch
 
 
+@longer
 def test_a_kept_state_that_was_changed_is_not_given_out(base: dict[str, Path], tmp_path: Path) -> None:
     """Found before the run goes on, and it starts over; found at its end, and nothing is given."""
     asked, scratch = stopped_at_seven(base, tmp_path / "cut")

@@ -17,6 +17,7 @@ from runtime.models import build
 from runtime.train import teaching, whence
 from runtime.train.distill import train
 from runtime.train.loop import Trainer
+from tests.longer import longer
 from tests.tensor.losses.test_mutants import mutate_losses
 from tests.tensor.train import world
 from tests.tensor.train.world import Stage
@@ -53,6 +54,7 @@ def spoil_weight(trainer: Trainer) -> None:
         trainer.student.model.layers[1].mlp.up_proj.weight[3, 4] = NAN
 
 
+@longer
 def test_a_weight_of_the_student_is_named(taught: dict[str, Path], tmp_path: Path, monkeypatch: Patch) -> None:
     spoiled_before(monkeypatch, 2, spoil_weight)
     said = message(taught, tmp_path)
@@ -130,6 +132,7 @@ class Overflowing(nn.Module):
         return self.inner(*given, **named) * float("inf")
 
 
+@longer
 def test_a_module_whose_weights_are_sound_is_named_without_them(
     taught: dict[str, Path], tmp_path: Path, monkeypatch: Patch
 ) -> None:
@@ -228,6 +231,7 @@ class Spoiling(nn.Module):
         return Backwards.apply(self.inner(*given, **named))
 
 
+@longer
 def test_a_gradient_that_is_lost_within_the_student_is_named(
     taught: dict[str, Path], tmp_path: Path, monkeypatch: Patch
 ) -> None:
@@ -256,6 +260,7 @@ def test_the_innermost_module_is_named_and_no_hook_is_left() -> None:
     assert trace.module == ""
 
 
+@longer
 def test_a_search_that_fails_hides_nothing(taught: dict[str, Path], tmp_path: Path, monkeypatch: Patch) -> None:
     def no(*_given: Any) -> str:
         raise torch.OutOfMemoryError("no more memory\nat all")

@@ -7,6 +7,7 @@ import pytest
 
 from kcompiler.cli import _main, answer
 from runtime.machine.lease import Lease
+from tests.longer import longer
 from tests.unit.kcompiler.cli.conftest import PUBLISHED, SPEC
 from tests.unit.kcompiler.render.html.pages import checked, words
 
@@ -140,6 +141,7 @@ def test_gate_and_what_is_shown_of_evidence(home, ended):
     assert ended(2, "no-lock", "audit", "generated/none")["message"]
 
 
+@longer
 def test_what_another_plan_left_says_so_in_every_form(home, ended, capsys):
     """A new plan that was not applied: what lies there answers nothing about it."""
     damage(home / SPEC, "cpu_s: 600", "cpu_s: 1200")

@@ -49,6 +49,9 @@ def test_a_recipe_of_four_bits_is_asked_as_many_questions(tmp_path: Path) -> Non
     fine = asked(tmp_path / "fine", recipe({"weights": "int8"}))
     coarse = asked(tmp_path / "coarse", recipe(BLOCKS))
     assert set(fine) == set(coarse)
+    # the step's own parameters, with the recipe among them
+    same = [{**every.pop("package-as-asked")["expect"], "recipe": {}} for every in (fine, coarse)]
+    assert same[0] == same[1]
     changed = {rule: (fine[rule]["expect"], coarse[rule]["expect"]) for rule in fine if fine[rule] != coarse[rule]}
     assert changed == {
         "parity-quantized": (0.02, 0.4),

@@ -65,6 +65,10 @@ WRONG: dict[str, dict[str, Change]] = {
         "one tensor": lambda _, data: data["recipe"]["violations"].update(n=1),
         "chunks": lambda asked, _: asked.update(chunks=2),
         "enumerated": lambda asked, _: asked.update(strategy="enumerated"),
+        "layers that read int8": lambda asked, data: (
+            asked.update(activations=["*.mlp.*"]),
+            data.update(activations={"tag": "measured", "unit": "ratio", "value": 1.0, "k": 1, "n": 1}),
+        ),
         "more layers": lambda asked, _: asked.update(layers=4),
         "more prompts": lambda asked, _: asked.update(golden_prompts=3),
         "more steps": lambda asked, _: asked.update(decode_steps=5),

@@ -16,6 +16,7 @@ from runtime.contract.chain import read, unseal
 from runtime.machine.apply import Locked, Refusal, Run, Stale, apply, forecast, look
 from runtime.machine.lease import Lease
 from runtime.machine.run import blocks
+from tests.longer import longer
 from tests.unit.runtime import machinery
 from tests.unit.runtime.machinery import Watched, approve, chain, lock, step
 
@@ -331,6 +332,7 @@ def test_the_second_apply_at_once_is_told_who_is_at_work(root: Path) -> None:
     assert (root / ".kcompiler" / "journal.jsonl").read_bytes() == before
 
 
+@longer
 def test_every_flipped_byte_of_the_journal_stops_apply(root: Path) -> None:
     go(root, chain(root))
     path = root / ".kcompiler" / "journal.jsonl"

@@ -11,6 +11,7 @@ from runtime.contract import BrokenEvidence
 from runtime.contract.chain import read
 from runtime.machine.apply import Refusal, Run, StepCrashed, StorageFailed, apply, forecast
 from runtime.machine.durable import Disk
+from tests.longer import longer
 from tests.unit.runtime.machinery import Watched, approve, chain, lock, step
 
 
@@ -123,6 +124,7 @@ def _grown(root: Path, **params: Any) -> dict[str, Any]:
     return lock(root, [step("make", "toy_make", params={"text": "x"}), grow])
 
 
+@longer
 def test_an_attempt_that_goes_on_is_held_to_what_was_read_before_and_now(root: Path) -> None:
     """The round's pause is read while there are rounds to do, the label at the start: both count after a stop."""
     for stopped_after in range(1, 24):

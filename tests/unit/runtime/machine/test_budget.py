@@ -17,6 +17,7 @@ from runtime.machine import meter, saved
 from runtime.machine.apply import accounts, apply, collect, forecast, unfinished, used_up
 from runtime.machine.budget import Budget, OverBudget, total
 from runtime.machine.meter import FILE, Spent
+from tests.longer import longer
 from tests.unit.runtime.machinery import Watched, approve, chain, lock, step
 
 
@@ -122,6 +123,7 @@ def test_a_step_stops_within_and_goes_on_when_the_budget_is_raised(root: Path) -
     assert run.digests == go(root / "calm", 60.0).digests
 
 
+@longer
 def test_results_that_are_there_are_reused_whatever_they_cost(root: Path) -> None:
     assert go(root, 60.0).outcome == "done"
     run = go(root, 0.001)
@@ -151,6 +153,7 @@ class _Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 
 
+@longer
 def test_who_looks_is_told_which_budget_is_used_up(root: Path) -> None:
     """And no more once it is raised, or when nothing is left to do."""
     content = chain(root, rounds=60, pause_s=0.02)
@@ -353,6 +356,7 @@ def test_less_than_the_libraries_is_measured_by_the_libraries() -> None:
 
 
 @pytest.mark.usefixtures("beating")
+@longer
 def test_a_report_lists_where_work_was_taken_up(root: Path) -> None:
     assert killed_at(on(root), root, 5)
     assert killed_at(on(root), root, 9)

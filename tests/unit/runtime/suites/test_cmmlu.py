@@ -18,6 +18,7 @@ import pytest
 
 from runtime.contract import TokenScore
 from runtime.suites.choice import SUITE, ChoiceParams
+from tests.longer import longer
 from tests.unit.runtime.suites.models import reported
 
 #: beside the checkout, or where the environment says
@@ -68,6 +69,7 @@ class Guesses(Constructed):
 
 
 @needs_rows
+@longer
 def test_cmmlus_overall_counts_subjects_and_lm_evals_counts_rows_and_a_guesser_has_nothing() -> None:
     """Officially each of 67 subjects counts once; in lm-evaluation-harness each of 11,582 rows does."""
     subjects = sorted({one["class"] for one in rows()})

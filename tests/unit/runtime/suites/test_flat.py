@@ -13,6 +13,7 @@ import pytest
 
 from runtime import catalog
 from runtime.contract import items, lots, rows, spool, zoo
+from tests.longer import also
 from tests.unit.runtime.suites.models import Scripted, row
 
 #: bytes that may be kept of an item, with what is sorted for a while; its row and its line have more than a thousand
@@ -61,7 +62,7 @@ def _scored(path: Path, folder: Path, suite_name: str, params: Mapping[str, Any]
     return data
 
 
-@pytest.mark.parametrize(("suite", "params"), [("choice", {}), ("gold", {"match": "exact", "limit": 0})])
+@pytest.mark.parametrize(("suite", "params"), [("choice", {}), also("gold", {"match": "exact", "limit": 0})])
 def test_what_is_kept_of_an_item_is_small(
     suite: str, params: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
