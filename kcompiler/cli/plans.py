@@ -215,7 +215,7 @@ def accounts(made: Mapping[str, Any], home: project.Project, entries: Sequence[E
 def evidence_broken(broken: Any) -> Outcome:
     """The journal or the store is not what was written."""
     return Outcome(
-        3, "evidence-broken", "kcompiler audit SPEC", f"evidence is broken: {broken.subject}: {broken.message}"
+        3, "evidence-broken", "kcompiler state verify", f"evidence is broken: {broken.subject}: {broken.message}"
     )
 
 
