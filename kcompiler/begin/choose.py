@@ -114,6 +114,7 @@ def steps(train_rows: int, rows: int) -> tuple[int, str]:
     Rows that are read twice are not learnt by heart, so that none are kept from being learnt to say when to stop; few
     rows, which are read more often, are too few to spare some without being asked.
     """
+    train_rows = max(1, train_rows)
     wanted = math.ceil(_PASSES * train_rows / rows)
     count = max(_FEWEST, min(_MOST, wanted))
     how = f"{_PASSES} passes over about {train_rows:,} rows"

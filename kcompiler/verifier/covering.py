@@ -42,7 +42,7 @@ def _layers(asked: Data) -> List[str]:
 
 
 def _short(datum: Data, least: int) -> bool:
-    return bool(datum["tag"] != "unavailable" and datum.get("n", 0) < least)
+    return bool(datum["tag"] == "unavailable" or datum.get("n", 0) < least)
 
 
 def _forms(asked: Data, data: Data) -> Iterator[str]:
@@ -55,6 +55,9 @@ def parity(asked: Data, data: Data) -> Iterator[str]:
     yield from _forms(asked, data)
     for variant in data["variants"]:
         yield from compared(asked, variant["variant"], variant)
+        every = [*variant["shapes"], variant["decode"]]
+        if any(_short(section["shape_mismatches"], asked["layers"]) for section in every):
+            yield f"{variant['variant']}: values"
     yield from _read_back(asked, data)
 
 
@@ -85,7 +88,9 @@ def _section(asked: Data, where: str, name: str, section: Data, cases: int) -> I
     numbers += [side[key] for side in sides for key in ("cosine", "relative_error")]
     if any(_short(datum, cases) for datum in numbers):
         yield f"{where}: cases"
-    positions = ("cosine_worst_position", "kl", "top1_agreement", "top5_containment")
+    positions = ("cosine_worst_position", "kl", "top1_agreement", "top5_containment", "nan", "inf")
+    if _short(section["all_zero"], cases):
+        yield f"{where}: vectors"
     if any(_short(section[key], _least(asked, name, cases)) for key in positions):
         yield f"{where}: positions"
     if name != "decode" and f"prefill_{section['length']['value']}" != name:
@@ -101,8 +106,15 @@ def _read_back(asked: Data, data: Data) -> Iterator[str]:
         yield "interface"
     if sorted(data["islands"]["declared"]) != sorted(asked["islands"]):
         yield "islands"
-    if _short(data["islands"]["violations"], saved * len(asked["islands"])):
+    norms = {"rms_norm": 2, "layer_norm": 1}
+    least = sum(norms[kind] * asked["layers"] if kind in norms else 1 for kind in asked["islands"])
+    looked = data["islands"]["violations"]
+    if _short(looked, saved * least) or data["islands"]["operations"]["value"] != looked.get("n"):
         yield "islands: operations"
+    recipe = asked["recipe"]
+    quantized = any(one["weights"] != "fp16" for one in [recipe["default"], *recipe["rules"]])
+    if quantized and (data["recipe"]["quantized_tensors"]["value"] or 0) < saved // 2:
+        yield "recipe: quantized tensors"
     if _short(data["recipe"]["violations"], saved * 4 * asked["layers"]):
         yield "recipe: tensors"
     if asked.get("activations") and _short(data["activations"], saved // 2):
@@ -113,7 +125,10 @@ def ledger(asked: Data, data: Data) -> Iterator[str]:
     cases, layers = _cases(asked), _layers(asked)
     yield from _forms(asked, data)
     pages = [*data["variants"], data["delta"]]
+    bad = 0
     for page in pages:
+        form = page.get("variant", "delta")
+        bound = asked[{"float32": "float32", "fp16": "float16"}.get(form, "quantized")]
         if sorted(one["function"] for one in page["functions"]) != sorted(cases):
             yield "functions"
         for one in page["functions"]:
@@ -128,7 +143,13 @@ def ledger(asked: Data, data: Data) -> Iterator[str]:
             said = [datum for block in [*one["blocks"], one["logits"]] for datum in block.values()]
             if any(isinstance(datum, dict) and _short(datum, least) for datum in said):
                 yield f"{name}: positions"
-    if data["bad"].get("n") != len(pages) * len(cases):
+            told = [(block["block"], block) for block in one["blocks"]] + [("logits", one["logits"])]
+            values = [(block, numbers["relative_l2"]["value"]) for block, numbers in told]
+            far = [block for block, value in values if value is None or value > bound]
+            if one["first_bad"] != (far[0] if far else ""):
+                yield f"{name}: first_bad"
+            bad += one["first_bad"] != ""
+    if data["bad"].get("n") != len(pages) * len(cases) or data["bad"]["value"] != bad:
         yield "bad"
 
 

@@ -21,10 +21,14 @@ _TOKENS = unit("token")
 PARITY, LEDGER, ONNX = "coreml.parity", "quantization.ledger", "onnx.parity"
 #: form of the model → the arithmetic it is run in; None: that which the plan names
 MODES: Mapping[str, str | None] = {"float32": "exact32", "fp16": None, "quantized": None}
+#: form → the parameter that bounds how far its blocks are off; the others' is `quantized`
+_BOUNDS: Mapping[str, str] = {"float32": "float32", "fp16": "float16"}
 #: the saved packages among them
 SAVED = ("fp16", "quantized")
 #: the fewest linear layers of a decoder layer: queries, keys and values in one, and gate and up in one
 _LINEAR = 4
+#: the fewest norms of a layer, of a family that has norms of this kind
+_NORMS: Mapping[str, int] = {"rms_norm": 2, "layer_norm": 1}
 _CACHE = ("keys", "values")
 _RATES = ("top1_agreement", "top5_containment")
 
@@ -94,9 +98,11 @@ def _positions(asked: Data, name: str, cases: int) -> int:
 
 
 def _fewer(where: str, numbers: Iterable[tuple[str, Data]], least: int) -> Iterator[str]:
-    """Numbers over fewer than there are. One that is unavailable is other rules' matter."""
+    """Numbers over fewer than there are, and those that are not there."""
     for name, datum in numbers:
-        if datum["tag"] != "unavailable" and datum.get("n", 0) < least:
+        if datum["tag"] == "unavailable":
+            yield f"{where}: {name} is unavailable: {datum['reason']}"
+        elif datum.get("n", 0) < least:
             yield f"{where}: {name} is over {datum.get('n', 0)}, asked for {least}"
 
 
@@ -120,15 +126,25 @@ def parity_unlike(asked: Data, data: Data) -> Iterator[str]:
     yield from _forms(asked, data)
     for one in data["variants"]:
         yield from compared_unlike(asked, one["variant"], one)
+        # every layer has values; a device shows none of them
+        values = [(name, part["shape_mismatches"]) for name, part in _named(one)]
+        yield from _fewer(
+            one["variant"], [(f"{name}.shape_mismatches", datum) for name, datum in values], asked["layers"]
+        )
     yield from _packages(asked, data)
 
 
 def compared_unlike(asked: Data, where: str, compared: Data) -> Iterator[str]:
     """The same of sections `shapes` and `decode`, of one form or of one run."""
-    named = [*compared["shapes"], {"function": "decode", **compared["decode"]}]
-    yield from _functions(where, named, asked)
-    for section in named:
+    sections = [{"function": name, **part} for name, part in _named(compared)]
+    yield from _functions(where, sections, asked)
+    for section in sections:
         yield from _section(f"{where}/{section['function']}", section, asked)
+
+
+def _named(compared: Data) -> list[tuple[str, Data]]:
+    """(function, what was compared of it) of the sections."""
+    return [*((one["function"], one) for one in compared["shapes"]), ("decode", compared["decode"])]
 
 
 def _section(where: str, section: Data, asked: Data) -> Iterator[str]:
@@ -144,8 +160,9 @@ def _section(where: str, section: Data, asked: Data) -> Iterator[str]:
     of_cache = [(f"{at}.{number}", one[number]) for at, one in cached for number in ("cosine", "relative_error")]
     vectors = [(number, section[number]) for number in ("cosine", "relative_error", "relative_l2")]
     yield from _fewer(where, [*vectors, *of_cache], cases)
-    single = [(number, section[number]) for number in ("cosine_worst_position", "kl", *_RATES)]
+    single = [(number, section[number]) for number in ("cosine_worst_position", "kl", *_RATES, "nan", "inf")]
     yield from _fewer(where, single, least)
+    yield from _fewer(where, [("all_zero", section["all_zero"])], cases)
     if name == "decode":
         yield from _exactly(where, "starts", sorted(section["starts"]), sorted({*_wanted(asked)} - {"decode"}))
         yield from _fewer(where, [("diverged", section["diverged"])], cases)
@@ -167,9 +184,16 @@ def _packages(asked: Data, data: Data) -> Iterator[str]:
     yield from _exactly("packages", "interfaces", data["interface"]["violations"].get("n"), held)
     yield from _exactly("packages", "islands", sorted(data["islands"]["declared"]), sorted(asked["islands"]))
     each = len(SAVED) * saved
-    tensors, operations = each * _LINEAR * asked["layers"], each * len(asked["islands"])
+    of_kinds = sum(asked["layers"] * _NORMS.get(kind, 0) or 1 for kind in asked["islands"])
+    tensors, operations = each * _LINEAR * asked["layers"], each * of_kinds
     yield from _fewer("packages", [("recipe", data["recipe"]["violations"])], tensors)
     yield from _fewer("packages", [("islands", data["islands"]["violations"])], operations)
+    if (found := data["islands"]["operations"]["value"]) != data["islands"]["violations"].get("n"):
+        yield f"packages: {found} operations of islands, and {data['islands']['violations'].get('n')} looked at"
+    forms = {one["weights"] for one in (asked["recipe"]["default"], *asked["recipe"]["rules"])}
+    stored = data["recipe"]["quantized_tensors"]["value"]
+    if forms - {"fp16"} and (stored or 0) < saved:
+        yield f"packages: {stored} quantized tensors, and each of {saved} functions has one at least"
     if asked.get("activations"):
         yield from _fewer("packages", [("activations", data["activations"])], saved)
 
@@ -197,7 +221,19 @@ def ledger_unlike(asked: Data, data: Data) -> Iterator[str]:
                 if isinstance(datum, dict)
             ]
             yield from _fewer(at, numbers, _positions(asked, one["function"], own))
+            bound = asked[_BOUNDS.get(where, "quantized")]
+            told = zip(every, [*one["blocks"], one["logits"]], strict=False)
+            far = (name for name, said in told if _far(said, bound))
+            yield from _exactly(at, "the first that is too far off", one["first_bad"], next(far, ""))
     yield from _exactly("bad", "pages of functions", data["bad"].get("n"), len(pages) * len(_wanted(asked)))
+    bad = sum(one["first_bad"] != "" for _, page in pages for one in page["functions"])
+    yield from _exactly("bad", "functions with one too far off", data["bad"]["value"], bad)
+
+
+def _far(said: Data, bound: float) -> bool:
+    """Whether a block is further off than allowed, or nobody knows."""
+    value = said["relative_l2"]["value"]
+    return value is None or value > bound
 
 
 def onnx_unlike(asked: Data, data: Data) -> Iterator[str]:

@@ -28,6 +28,10 @@ class Distance(NamedTuple):
     why: str = ""
 
 
+#: kinds of numpy's numbers that MIL has
+_NUMBERS = frozenset("biuf")
+
+
 class Parted(NamedTuple):
     """The values that were compared, and the first that is further away than allowed (None when there is none):
     `agree` are those that it is made of, directly or not, which are not, and `between` the ops from there to it."""
@@ -42,6 +46,10 @@ def distance(reference: Array, found: Array) -> tuple[float, str]:
     """(relative L2, why it is infinite)."""
     if reference.shape != found.shape:
         return float("inf"), f"shape {shape_text(found.shape)}, the reference has {shape_text(reference.shape)}"
+    if {reference.dtype.kind, found.dtype.kind} - _NUMBERS:
+        # a label, or what is no number of MIL
+        equal = bool(np.array_equal(reference, found))
+        return (0.0, "") if equal else (float("inf"), f"{found.dtype} is not what the {reference.dtype} reference says")
     a, b = reference.astype(np.float64), found.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     a, b = a[~same], b[~same]

@@ -92,7 +92,7 @@ class Package:
 
     def _file(self, name: str) -> BlobFile:
         if name not in self._files:
-            if not name.startswith(_MODEL_PATH):
+            if not name.startswith(_MODEL_PATH) or "\0" in name:
                 raise BrokenEvidence(f"weights file {name!r} is not relative to the model", subject=name)
             path = _inside(self.root, self.root / name.removeprefix(_MODEL_PATH))
             self._files[name] = BlobFile(path)

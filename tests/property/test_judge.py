@@ -42,6 +42,7 @@ SETTINGS = {
     "golden_prompts": 2,
     "decode_steps": 4,
     "islands": ["rms_norm"],
+    "recipe": {"default": {"weights": "int8"}, "rules": [{"match": "*norm*", "weights": "fp16"}]},
     "mode": "fp16_round",
 }
 ASKED = policy.obligations(PACKS, SPEC, {"coreml.parity": ["verify"]}, {"verify": SETTINGS})[0]

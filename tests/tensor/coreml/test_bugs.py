@@ -57,6 +57,7 @@ ASKED = {
     "golden_prompts": 2,
     "decode_steps": 4,
     "islands": ["rms_norm"],
+    "recipe": {"default": {"weights": "int8"}, "rules": [{"match": "*norm*", "weights": "fp16"}]},
     "mode": "fp16_round",
 }
 MODES: dict[str, Any] = {"float32": "exact32", "fp16": "fp16_round", "quantized": "fp16_round"}

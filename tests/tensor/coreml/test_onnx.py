@@ -154,7 +154,7 @@ def test_weights_that_are_no_numbers_are_no_pass(takes: dict[str, Path], tmp_pat
     np.full_like(held, np.nan).tofile(path)
     assert outcomes(report(moved, tmp_path)) == {
         "agreed": "fail",
-        "as-asked": "pass",
+        "as-asked": "fail",
         "covered": "pass",
         "parity": "not_evaluated",
     }

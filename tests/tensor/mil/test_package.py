@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.contract import BrokenEvidence, MachineError, Refusal
-from runtime.mil import package
+from runtime.mil import compared, package
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.interpreter import Interpreter
 from tests.tensor.mil.conftest import Zoo
@@ -271,3 +271,16 @@ def test_random_damage_is_refused_or_harmless(
             Interpreter(opened, name).run(zoo.sample("llama", "decode").inputs)
     except MachineError:
         pass
+
+
+def test_a_weights_file_whose_name_no_system_takes_is_refused(zoo: Zoo) -> None:
+    opened = zoo.opened("named", zoo.model("llama", "prefill"))
+    with pytest.raises(BrokenEvidence, match="is not relative to the model"):
+        opened._file("@model_path/weights/we\0ght.bin")
+
+
+def test_a_label_is_the_same_or_as_far_as_can_be() -> None:
+    numbers, labels = np.array([1.0, 2.0]), np.array(["cat", "dog"])
+    assert compared.distance(labels, labels.copy()) == (0.0, "")
+    for reference, found in ((labels, labels[::-1]), (labels, numbers), (numbers + 1j, numbers)):
+        assert compared.distance(reference, found)[0] == float("inf")

@@ -16,18 +16,23 @@ from runtime.contract import covering
 ROOT = Path(__file__).resolve().parents[4]
 REPORTS = ROOT / "tests/unit/kcompiler/policy/reports"
 _SIZES = {"decode_context": 256, "layers": 3, "golden_prompts": 2, "decode_steps": 4, "mode": "fp16_round"}
+_RECIPE = {"default": {"weights": "int8"}, "rules": [{"match": "*norm*", "weights": "fp16"}]}
+_FAR = {"float32": 1e-5, "float16": 0.02, "quantized": 0.05}
 #: report → (file, what its plan asks for, who says what it lacks)
 REAL: dict[str, tuple[str, dict[str, Any], Any, Any]] = {
     "parity": (
         "verify",
-        {**_SIZES, "prefill": [64, 128, 256], "islands": ["rms_norm"]},
+        {**_SIZES, "prefill": [64, 128, 256], "islands": ["rms_norm"], "recipe": _RECIPE},
         covering.parity_unlike,
         again.parity,
     ),
-    "ledger": ("error-ledger", {**_SIZES, "prefill": [64, 128, 256]}, covering.ledger_unlike, again.ledger),
+    "ledger": ("error-ledger", {**_SIZES, **_FAR, "prefill": [64, 128, 256]}, covering.ledger_unlike, again.ledger),
     "onnx": ("verify-onnx", {**_SIZES, "prefill": [32, 48]}, covering.onnx_unlike, again.onnx),
 }
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
+
+
+_UNAVAILABLE = {"tag": "unavailable", "value": None, "unit": "nat", "reason": "an output is not finite"}
 
 
 def _one(data: Any) -> Any:
@@ -62,6 +67,14 @@ WRONG: dict[str, dict[str, Change]] = {
         "no islands": lambda _, data: data["islands"].update(declared=[]),
         "other islands": lambda _, data: data["islands"].update(declared=["softmax"]),
         "islands nowhere": lambda _, data: data["islands"]["violations"].update(n=0),
+        "half of the islands": lambda _, data: data["islands"]["violations"].update(n=47),
+        "other operations": lambda _, data: data["islands"]["operations"].update(value=0),
+        "nothing quantized": lambda _, data: data["recipe"]["quantized_tensors"].update(value=0),
+        "no element looked at": lambda _, data: _one(data)["nan"].pop("n"),
+        "few elements": lambda _, data: _one(data)["inf"].update(n=1),
+        "few vectors": lambda _, data: _one(data)["all_zero"].update(n=1),
+        "few values": lambda _, data: _one(data)["shape_mismatches"].update(n=1),
+        "an unavailable number": lambda _, data: _one(data).update(kl=_UNAVAILABLE),
         "one tensor": lambda _, data: data["recipe"]["violations"].update(n=1),
         "chunks": lambda asked, _: asked.update(chunks=2),
         "enumerated": lambda asked, _: asked.update(strategy="enumerated"),
@@ -86,6 +99,15 @@ WRONG: dict[str, dict[str, Change]] = {
         "a function less": lambda _, data: data["delta"]["functions"].pop(),
         "a form less": lambda _, data: data["variants"].pop(0),
         "an easier mode": lambda _, data: data["variants"][1].update(mode="exact32"),
+        "a block far off": lambda _, data: data["variants"][2]["functions"][1]["blocks"][1]["relative_l2"].update(
+            value=50.0
+        ),
+        "logits far off": lambda _, data: data["variants"][2]["functions"][1]["logits"]["relative_l2"].update(
+            value=50.0
+        ),
+        "an unavailable number": lambda _, data: data["delta"]["functions"][1]["logits"].update(kl=_UNAVAILABLE),
+        "a function said to be bad": lambda _, data: data["delta"]["functions"][1].update(first_bad="layer_0"),
+        "another sum": lambda _, data: data["bad"].update(value=1),
         "few pages": lambda _, data: data["bad"].update(n=12),
         "more layers": lambda asked, _: asked.update(layers=4),
         "more prompts": lambda asked, _: asked.update(golden_prompts=3),
@@ -128,12 +150,6 @@ def test_whatever_is_less_is_named(which: str, name: str) -> None:
     first, second = found(which, asked, data)
     assert first
     assert second
-
-
-def test_a_number_that_is_unavailable_is_other_rules_matter() -> None:
-    asked, data = real("parity")
-    _one(data)["kl"] = {"tag": "unavailable", "value": None, "unit": "nat", "reason": "an output is not finite"}
-    assert found("parity", asked, data) == ([], [])
 
 
 def test_cases_follow_from_lengths_context_prompts_and_steps() -> None:
