@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from kcompiler.facts import sizes
 from kcompiler.facts.errata import avoided
 from kcompiler.lower.nodes import Nodes
 from runtime import catalog
+from runtime.contract.activations import chosen, matrices, plain
 
 
 class Delivery(Nodes):
@@ -73,7 +75,10 @@ class Delivery(Nodes):
             "rules": [rule.model_dump() for rule in quantization.rules],
         }
         islands = list(quantization.islands)
-        activations = [] if quantization.activations is None else list(quantization.activations.match)
+        # layer by layer: a report about some of what a pattern matches would be whole in itself
+        match = [] if quantization.activations is None else quantization.activations.match
+        named = matrices(sizes.tensors(self.spec.student.architecture))
+        activations = [plain(name) for name in chosen(match, named)]
         stored = {}
         if quantization.calibration is not None:
             self.add(

@@ -408,6 +408,11 @@ def _calibration_unlike(asked: Data, data: Data) -> Iterator[str]:
         yield "split"
     if sorted((one["source"], one["rows"]["n"]) for one in data["sources"]) != sorted(asked["sources"].items()):
         yield "sources"
+    layers = asked.get("activations", [])
+    rounded = data.get("activations", {"rounded": {"n": 0}, "layers": []})
+    names = sorted(one["layer"] for one in rounded["layers"])
+    if names != sorted(layers) or rounded["rounded"]["n"] != len(layers):
+        yield "activations"
 
 
 UNLIKE: Mapping[str, Callable[[Any, Any], Iterator[str]]] = {

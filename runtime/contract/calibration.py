@@ -48,6 +48,12 @@ def unlike(asked: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
     read = sorted((one["source"], one["rows"]["n"]) for one in data["sources"])
     if read != wanted:
         yield f"sources: asked for {_counts(wanted)}, read {_counts(read)}"
+    layers = asked.get("activations", [])
+    rounded = data.get("activations", {"rounded": {"n": 0}, "layers": []})
+    found = sorted(one["layer"] for one in rounded["layers"])
+    if found != sorted(layers) or rounded["rounded"]["n"] != len(layers):
+        count = rounded["rounded"]["n"]
+        yield f"layers that read integers: asked for {len(layers)}, scales of {len(found)} of {count} are there"
 
 
 def _counts(sources: Iterable[tuple[str, int]]) -> str:

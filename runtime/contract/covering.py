@@ -194,8 +194,8 @@ def _packages(asked: Data, data: Data) -> Iterator[str]:
     stored = data["recipe"]["quantized_tensors"]["value"]
     if forms - {"fp16"} and (stored or 0) < saved:
         yield f"packages: {stored} quantized tensors, and each of {saved} functions has one at least"
-    if asked.get("activations"):
-        yield from _fewer("packages", [("activations", data["activations"])], saved)
+    if layers := asked.get("activations"):
+        yield from _exactly("packages", "layers that read integers", data["activations"].get("n"), saved * len(layers))
 
 
 def ledger_unlike(asked: Data, data: Data) -> Iterator[str]:

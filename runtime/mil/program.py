@@ -347,7 +347,17 @@ def _labels(message: Message, kind: ValueType, place: str) -> tuple[str | int, .
         raise BrokenEvidence(f"{place}: a list does not hold its {kind.dtype} elements", subject=place)
     if kind not in (ValueType("string", (), form="list"), ValueType("int64", (), form="list")):
         raise UnsupportedOp(f"{place}: a constant {kind.kind} is not modelled", op="const", place=place)
-    return tuple(one.data if isinstance(one.data, str) else int(one.data) for one in every)  # type: ignore[arg-type]
+    return tuple(_label(one, place) for one in every)
+
+
+def _label(one: Literal, place: str) -> str | int:
+    """A text or a whole number. Raises UnsupportedOp for one that does not stand in the program itself."""
+    match one.data:
+        case str():
+            return one.data
+        case np.ndarray():
+            return int(one.data)
+    raise UnsupportedOp(f"{place}: labels that do not stand in the program are not modelled", op="const", place=place)
 
 
 def _elements(tensor: Message, kind: ValueType) -> Array | str:

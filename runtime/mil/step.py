@@ -72,30 +72,41 @@ def raw_call(kernel: Kernel, arguments: Slots) -> Callable[[Values, State], Any]
 
 def fast_call(kernel: Kernel, arguments: Slots, outputs: Sequence[Output]) -> Callable[[Values, State], None]:
     """The common shapes of a step without any loop over operands."""
-    if len(outputs) != 1 or len(arguments) > 2 or any(isinstance(item, tuple) for item in arguments):
+    slots = [item for item in arguments if isinstance(item, int)]
+    if len(outputs) != 1 or len(slots) < len(arguments) or len(slots) not in (1, 2):
         return store_call(raw_call(kernel, arguments), outputs)
-    target, how = outputs[0].slot, outputs[0].rounding
-    if len(arguments) == 1:
-        (only,) = arguments
+    (output,) = outputs
+    if len(slots) == 1:
+        return _unary(kernel, slots[0], output.slot, output.rounding)
+    return _binary(kernel, slots[0], slots[1], output.slot, output.rounding)
 
-        def unary(values: Values, _: State) -> None:
-            values[target] = kernel(values[only])  # type: ignore[index]
 
-        def unary_rounded(values: Values, _: State) -> None:
-            values[target] = how(kernel(values[only]))  # type: ignore[index,misc]
+def _unary(kernel: Kernel, only: int, target: int, how: Rounding | None) -> Callable[[Values, State], None]:
+    def unary(values: Values, _: State) -> None:
+        values[target] = kernel(values[only])
 
-        return unary if how is None else unary_rounded
-    if len(arguments) != 2:
-        return store_call(raw_call(kernel, arguments), outputs)
-    left, right = arguments
+    if how is None:
+        return unary
 
+    def rounded(values: Values, _: State) -> None:
+        values[target] = how(kernel(values[only]))
+
+    return rounded
+
+
+def _binary(
+    kernel: Kernel, left: int, right: int, target: int, how: Rounding | None
+) -> Callable[[Values, State], None]:
     def binary(values: Values, _: State) -> None:
-        values[target] = kernel(values[left], values[right])  # type: ignore[index]
+        values[target] = kernel(values[left], values[right])
 
-    def binary_rounded(values: Values, _: State) -> None:
-        values[target] = how(kernel(values[left], values[right]))  # type: ignore[index,misc]
+    if how is None:
+        return binary
 
-    return binary if how is None else binary_rounded
+    def rounded(values: Values, _: State) -> None:
+        values[target] = how(kernel(values[left], values[right]))
+
+    return rounded
 
 
 def results(result: Any) -> tuple[Array, ...]:

@@ -14,7 +14,7 @@ from runtime.contract.recipe import Recipe
 
 class CalibrateParams(Calibration):
     recipe: Recipe
-    #: patterns of linear layers that read integers (`runtime.contract.activations`)
+    #: linear layers that read integers, by name (`runtime.contract.activations`)
     activations: list[str] = Field(default_factory=list, exclude_if=lambda patterns: not patterns)
     threads: int = Field(default=2, ge=1)
 

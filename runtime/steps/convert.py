@@ -32,7 +32,7 @@ class ConvertParams(Params):
     cache: Literal["outputs", "state"] = Field(default="outputs", exclude_if=lambda kept: kept == "outputs")
     #: whether stored forms that calibration chose are taken
     calibrated: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
-    #: patterns of linear layers that read integers (`runtime.contract.activations`), by scales that calibration chose
+    #: linear layers that read integers (`runtime.contract.activations`), by scales that calibration chose
     activations: list[str] = Field(default_factory=list, exclude_if=lambda patterns: not patterns)
 
 

@@ -31,7 +31,7 @@ class VerifyParams(Covering):
     profile: Profile = Field(default="gpu", exclude_if=lambda profile: profile == "gpu")
     #: whether stored forms that calibration chose are taken
     calibrated: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
-    #: patterns of linear layers that read integers (`runtime.contract.activations`), by scales that calibration chose
+    #: linear layers that read integers (`runtime.contract.activations`), by scales that calibration chose
     activations: list[str] = Field(default_factory=list, exclude_if=lambda patterns: not patterns)
     mode: Literal["exact32", "fp16_round", "fp16_strict"] = "fp16_round"
 

@@ -16,6 +16,7 @@ from kcompiler.judge import judge
 from runtime.contract import report as facts
 from runtime.contract.report import dump
 from tests.unit.kcompiler.judge.samples import bound, number, obligation, report
+from tests.unit.kcompiler.policy import plans
 
 THRESHOLDS = st.decimals(min_value=0, max_value=1, places=4).map(lambda value: format(value, "f"))
 OPS = {
@@ -34,18 +35,7 @@ SPEC = {
     "shapes": {"prefill": [64, 128, 256]},
     "evaluation": {"suites": []},
 }
-#: as the plan of that report has it
-SETTINGS = {
-    "prefill": [64, 128, 256],
-    "decode_context": 256,
-    "layers": 3,
-    "golden_prompts": 2,
-    "decode_steps": 4,
-    "islands": ["rms_norm"],
-    "recipe": {"default": {"weights": "int8"}, "rules": [{"match": "*norm*", "weights": "fp16"}]},
-    "mode": "fp16_round",
-}
-ASKED = policy.obligations(PACKS, SPEC, {"coreml.parity": ["verify"]}, {"verify": SETTINGS})[0]
+ASKED = policy.obligations(PACKS, SPEC, {"coreml.parity": ["verify"]}, {"verify": plans.VERIFY})[0]
 
 
 def outcome(data: dict[str, Any], params: dict[str, Any]) -> str:

@@ -37,6 +37,7 @@ from runtime.mil.quiet import quiet
 from runtime.mil.verify import _health
 from runtime.models.export import _clean
 from tests.longer import some
+from tests.unit.kcompiler.policy import plans
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
@@ -49,17 +50,6 @@ SPEC = {
     "verification": {"tolerances": Tolerances().model_dump()},
 }
 GOOD = json.loads((ROOT / "tests/unit/kcompiler/policy/reports/verify.json").read_text(encoding="utf-8"))
-#: as the plan of that report has it
-ASKED = {
-    "prefill": [64, 128, 256],
-    "decode_context": 256,
-    "layers": 3,
-    "golden_prompts": 2,
-    "decode_steps": 4,
-    "islands": ["rms_norm"],
-    "recipe": {"default": {"weights": "int8"}, "rules": [{"match": "*norm*", "weights": "fp16"}]},
-    "mode": "fp16_round",
-}
 MODES: dict[str, Any] = {"float32": "exact32", "fp16": "fp16_round", "quantized": "fp16_round"}
 
 
@@ -116,7 +106,7 @@ def measured(made: Any, variant: str, given: Tensor, wanted: Tensor, folder: Pat
 @cache
 def obliged() -> Any:
     pack = policy.load(["caws/core"], [assets.folder("policies")])
-    made, _ = policy.obligations(pack, SPEC, {"coreml.parity": ["verify"]}, {"verify": ASKED})
+    made, _ = policy.obligations(pack, SPEC, {"coreml.parity": ["verify"]}, {"verify": plans.VERIFY})
     asked = [one for one in made if one["rule"].startswith(("caws/core/parity-", "caws/core/package-"))]
     assert len(asked) > 15
     return asked

@@ -19,6 +19,7 @@ from kcompiler.judge import judge
 from kcompiler.policy import evidence
 from kcompiler.spec.verification import Tolerances
 from runtime.contract.report import dump
+from tests.unit.kcompiler.policy import plans
 from tests.unit.kcompiler.policy.genuine import (
     carried,
     choices,
@@ -92,18 +93,15 @@ PACKS = policy.load(
 )
 
 
-_RECIPE = {"default": {"weights": "int8"}, "rules": [{"match": "*norm*", "weights": "fp16"}]}
-_FAR = {"float32": 1e-5, "float16": 0.02, "quantized": 0.05}
-_COVERING = {"prefill": [64, 128, 256], "decode_context": 256, "layers": 3, "golden_prompts": 2, "decode_steps": 4}
 #: as their plans have them: how many loss terms each training has, and which rows calibration reads
 SETTINGS: dict[str, dict[str, Any]] = {
     "teacher": {"steps": 30},
     "train-kd": {"losses": [{"term": name} for name in ("ce_teacher", "ce_truth", "kl")]},
     "train-ce_only-kd": {"losses": [{"term": "ce_truth"}]},
-    "calibrate": {"sources": {"answers": 48}, "split": "train"},
-    "verify": {**_COVERING, "islands": ["rms_norm"], "mode": "fp16_round", "recipe": _RECIPE},
-    "error-ledger": {**_COVERING, **_FAR, "mode": "fp16_round"},
-    "verify-onnx": {**_COVERING, "prefill": [32, 48]},
+    "calibrate": plans.CALIBRATE,
+    "verify": plans.VERIFY,
+    "error-ledger": plans.LEDGER,
+    "verify-onnx": plans.ONNX,
 }
 #: a window of five points is longer than thirty steps of training
 UNDECIDED = ("caws/core/gradient-balance-toy", "train-kd", "inconclusive")

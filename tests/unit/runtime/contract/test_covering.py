@@ -11,23 +11,22 @@ from typing import Any
 import pytest
 
 from kcompiler.verifier import covering as again
-from runtime.contract import covering
+from kcompiler.verifier.again import UNLIKE
+from runtime.contract import calibration, covering
+from tests.unit.kcompiler.policy import plans
 
 ROOT = Path(__file__).resolve().parents[4]
 REPORTS = ROOT / "tests/unit/kcompiler/policy/reports"
-_SIZES = {"decode_context": 256, "layers": 3, "golden_prompts": 2, "decode_steps": 4, "mode": "fp16_round"}
-_RECIPE = {"default": {"weights": "int8"}, "rules": [{"match": "*norm*", "weights": "fp16"}]}
-_FAR = {"float32": 1e-5, "float16": 0.02, "quantized": 0.05}
 #: report → (file, what its plan asks for, who says what it lacks)
 REAL: dict[str, tuple[str, dict[str, Any], Any, Any]] = {
     "parity": (
         "verify",
-        {**_SIZES, "prefill": [64, 128, 256], "islands": ["rms_norm"], "recipe": _RECIPE},
+        plans.VERIFY,
         covering.parity_unlike,
         again.parity,
     ),
-    "ledger": ("error-ledger", {**_SIZES, **_FAR, "prefill": [64, 128, 256]}, covering.ledger_unlike, again.ledger),
-    "onnx": ("verify-onnx", {**_SIZES, "prefill": [32, 48]}, covering.onnx_unlike, again.onnx),
+    "ledger": ("error-ledger", plans.LEDGER, covering.ledger_unlike, again.ledger),
+    "onnx": ("verify-onnx", plans.ONNX, covering.onnx_unlike, again.onnx),
 }
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
@@ -78,9 +77,10 @@ WRONG: dict[str, dict[str, Change]] = {
         "one tensor": lambda _, data: data["recipe"]["violations"].update(n=1),
         "chunks": lambda asked, _: asked.update(chunks=2),
         "enumerated": lambda asked, _: asked.update(strategy="enumerated"),
-        "layers that read int8": lambda asked, data: (
-            asked.update(activations=["*.mlp.*"]),
-            data.update(activations={"tag": "measured", "unit": "ratio", "value": 1.0, "k": 1, "n": 1}),
+        "one of the layers that read int8": lambda asked, data: (
+            asked.update(activations=["model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj"]),
+            # of four functions each
+            data.update(activations={"tag": "measured", "unit": "ratio", "value": 1.0, "k": 4, "n": 4}),
         ),
         "more layers": lambda asked, _: asked.update(layers=4),
         "more prompts": lambda asked, _: asked.update(golden_prompts=3),
@@ -156,10 +156,27 @@ def test_cases_follow_from_lengths_context_prompts_and_steps() -> None:
     # around 64: 1, 63, 64; around 128: 1, 65, 127, 128; the cache ends before 256: 1, 129, 251, 252
     wanted = {"prefill_64": 6, "prefill_128": 7, "prefill_256": 7, "decode": 13}
     assert covering.wanted([256, 64, 128], 256, 2, 4) == wanted
-    assert again._cases({"prefill": [256, 64, 128], **_SIZES}) == wanted
+    assert again._cases({**plans.VERIFY, "prefill": [256, 64, 128]}) == wanted
     # where two edges meet they are one
     assert (
         covering.wanted([1], 8, 1, 1)
         == {"prefill_1": 3, "decode": 2}
         == again._cases({"prefill": [1], "decode_context": 8, "golden_prompts": 1, "decode_steps": 1})
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("a layer less", lambda data: data["activations"]["layers"].pop()),
+        ("another layer", lambda data: data["activations"]["layers"][0].update(layer="lm_head")),
+        ("fewer counted", lambda data: data["activations"]["rounded"].update(n=1, k=1)),
+        ("no section", lambda data: data.pop("activations")),
+    ],
+)
+def test_every_layer_that_reads_integers_has_its_scale(name: str, change: Callable[[dict[str, Any]], object]) -> None:
+    data = json.loads((REPORTS / "calibrate.json").read_text(encoding="utf-8"))["data"]
+    unlike = (calibration.unlike, UNLIKE[calibration.KIND])
+    assert [list(one(plans.CALIBRATE, data)) for one in unlike] == [[], []], name
+    change(data)
+    assert [len(list(one(plans.CALIBRATE, data))) for one in unlike] == [1, 1]
