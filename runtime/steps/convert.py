@@ -61,6 +61,7 @@ STEP = Step(
         "runtime.mil.convert",
         "runtime.mil.activation_ops",
         "runtime.mil.conversion",
+        "runtime.mil.convertible",
         "runtime.mil.errata",
         "runtime.mil.archives",
         "runtime.mil.weights",

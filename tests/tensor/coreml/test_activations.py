@@ -22,6 +22,7 @@ from runtime.mil import convert as conversion
 from runtime.mil.activation_ops import QUANTIZED, RESTORED, round_inputs
 from runtime.mil.activation_readback import activations as read
 from runtime.mil.convert import convert
+from runtime.mil.convertible import check
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.program import Literal, Operation, ValueType
 from runtime.mil.quiet import quiet
@@ -355,7 +356,7 @@ def test_what_cannot_read_integers_is_refused_by_name(
         contracts.load(converted.program),
     )
     with pytest.raises(Refusal) as refused:
-        conversion.check(contract, asked)
+        check(contract, asked)
     assert said in str(refused.value)
     takes = {port: converted.takes[port] for port in ("checkpoint", "tokenizer", "dataset")}
     chosen, stage = params(takes, recipe=recipe, activations=[match]), Stage(tmp_path, takes)
@@ -367,7 +368,7 @@ def test_what_cannot_read_integers_is_refused_by_name(
 def test_conversion_refuses_what_has_no_scale_or_no_integers(converted: Converted) -> None:
     contract = contracts.load(converted.program)
     with pytest.raises(Refusal, match="no calibration chooses scales"):
-        conversion.check(contract, ConvertParams(recipe=RECIPE, islands=[], activations=MATCH))
+        check(contract, ConvertParams(recipe=RECIPE, islands=[], activations=MATCH))
     older = ConvertParams(
         recipe=RECIPE, islands=[], activations=MATCH, calibrated=True, deployment="iOS17", strategy="enumerated"
     )
@@ -375,7 +376,7 @@ def test_conversion_refuses_what_has_no_scale_or_no_integers(converted: Converte
     function = contract.functions["prefill_16"].model_copy(update={"pieces": [piece]})
     enumerated = contract.model_copy(update={"functions": {"prefill_16": function}})
     with pytest.raises(Refusal, match="layers of a package for iOS17 read no integers"):
-        conversion.check(enumerated, older)
+        check(enumerated, older)
 
 
 @pytest.mark.parametrize("held", [np.zeros(1, np.float16), np.ones(1, np.float32), np.ones(2, np.float16)])

@@ -12,7 +12,8 @@ from runtime.contract import Refusal
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.mil import package
-from runtime.mil.convert import check, convert
+from runtime.mil.convert import convert
+from runtime.mil.convertible import check
 from runtime.mil.quiet import quiet
 from runtime.steps.convert import ConvertParams
 from tests.longer import longer

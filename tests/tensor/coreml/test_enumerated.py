@@ -17,7 +17,8 @@ from runtime.contract import BrokenEvidence, MachineError, Refusal
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.mil import interface_readback, package, pieces
-from runtime.mil.convert import check, convert
+from runtime.mil.convert import convert
+from runtime.mil.convertible import check
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.loop import Loop

@@ -18,7 +18,7 @@ from runtime.contract import BrokenEvidence
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.machine.durable import StorageFailed
-from runtime.mil import archives, convert, package, quantize, weights
+from runtime.mil import archives, convert, convertible, package, quantize, weights
 from runtime.mil.quiet import quiet
 from tests.longer import longer
 from tests.tensor.coreml.conftest import Converted
@@ -57,7 +57,7 @@ def made(converted: Converted, root: Path, aside: Path | None) -> Mapping[str, t
     program, function = decode(converted)
     shelf = weights.Shelf(aside)
     contract = contracts.load(converted.program)
-    plan = convert.check(contract, convert.ConvertParams(recipe=RECIPE, islands=["rms_norm"]))
+    plan = convertible.check(contract, convert.ConvertParams(recipe=RECIPE, islands=["rms_norm"]))
     exported = archives.load(converted.program / "decode.pt2")
     op = next(one for one in program.functions["main"].operations if one.name.endswith("gate_proj_weight"))
     small = op.outputs[0].val.copy()
