@@ -331,9 +331,14 @@ def _explained(again: str) -> Iterator[None]:
     """What cannot be done as an outcome; refusals go on to `main`."""
     threads.settle()
     from runtime.contract import BrokenEvidence, Unavailable
+    from runtime.mil.errors import DoesNotFit
 
     try:
         yield
+    except DoesNotFit as beyond:
+        told = f"the package does not run on what it was given: {beyond.message}"
+        advice = f"give other inputs, or make the package again, then {again}"
+        raise Outcome(3, "evidence-broken", advice, told) from None
     except Unavailable as absent:
         raise Outcome(2, "unavailable", f"pip install {absent.needs}", absent.message) from None
     except BrokenEvidence as broken:

@@ -1,8 +1,8 @@
-"""What the interpreter does not model → one hard error. Nothing unknown is ever skipped."""
+"""What the interpreter does not model, or cannot run → one hard error. Nothing unknown is ever skipped."""
 
 from __future__ import annotations
 
-from runtime.contract import Refusal
+from runtime.contract import BrokenEvidence, Refusal
 
 
 class UnsupportedOp(Refusal):
@@ -16,3 +16,7 @@ class UnsupportedOp(Refusal):
             code="KR0610",
         )
         self.op = op
+
+
+class DoesNotFit(BrokenEvidence):
+    """An op that ran met operands that do not fit it: the program is broken, or what it was given is beyond it."""

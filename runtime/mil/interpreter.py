@@ -16,6 +16,7 @@ from runtime.mil import held
 from runtime.mil.compile import Compiled, Compiler
 from runtime.mil.control import Nested
 from runtime.mil.description import excluded, shape_text
+from runtime.mil.errors import DoesNotFit
 from runtime.mil.findings import Findings, Source, Watch
 from runtime.mil.items import Items
 from runtime.mil.numerics import BY_NAME, MODES, Array, Mode, rounding
@@ -144,7 +145,7 @@ class Interpreter:
                             values[slot] = None
             except MISFITS as error:
                 op_type, op_name = (step.op_type, step.op_name) if step else ("", "")
-                raise misfit(op_type, op_name, self.function.name, error) from error
+                raise misfit(op_type, op_name, self.function.name, error, DoesNotFit) from error
         return values, watch.findings() if watch else Findings()
 
     def _load(self, step: Step, values: Values) -> list[Array]:

@@ -56,9 +56,13 @@ class Step:
         self.counts = "int" in kinds and not listed and self.op_type != "cast"
 
 
-def misfit(op_type: str, op_name: str, function: str, error: Exception) -> BrokenEvidence:
+def misfit(
+    op_type: str, op_name: str, function: str, error: Exception, kind: type[BrokenEvidence] = BrokenEvidence
+) -> BrokenEvidence:
     """An op whose operands do not fit it, as evidence that the program is broken."""
-    return BrokenEvidence(f"op {op_type} ({function}.{op_name}) cannot be executed: {error}", subject="model.mlmodel")
+    # a want of memory says nothing of itself
+    said = str(error) or type(error).__name__
+    return kind(f"op {op_type} ({function}.{op_name}) cannot be executed: {said}", subject="model.mlmodel")
 
 
 def raw_call(kernel: Kernel, arguments: Slots) -> Callable[[Values, State], Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from runtime.contract.activations import faults
 from runtime.contract.recipe import Recipe, Weights, scale_width
 from runtime.contract.suggestion import FP16, Option, Search, State, furthest, text, written
 from runtime.mil.quantize import wanted
@@ -114,6 +115,7 @@ def _suggested(
     if state is None:
         return {**data, "refused": why}
     found = written(search.forms(state), names)
+    fits, left_out = _fitting(kept, [every for name, every in names.items() if len(shapes[name]) == 2], found, islands)
     return {
         **data,
         "suggested": {
@@ -121,9 +123,23 @@ def _suggested(
             "kl": cost(state),
             "estimated_kl": baseline + search.estimate(state),
             "recipe": found.model_dump(mode="json"),
-            "text": text(found, islands, kept),
+            "text": text(found, islands, fits) + left_out,
         },
     }
+
+
+def _fitting(
+    kept: Mapping[str, Any], matrices: Sequence[Sequence[str]], found: Recipe, islands: Sequence[str]
+) -> tuple[Mapping[str, Any], str]:
+    """What of the other parts a recipe can hold, and a comment about what it cannot: layers that read integers have
+    weights in eight bits."""
+    if "activations" not in kept:
+        return kept, ""
+    wrong = next(faults(kept["activations"]["match"], matrices, found, islands), None)
+    if wrong is None:
+        return kept, ""
+    others = {name: part for name, part in kept.items() if name != "activations"}
+    return others, f"  # without `activations`: {wrong.text}\n"
 
 
 def _chosen(search: Search, cost: Any, max_bytes: int | None, max_kl: float | None) -> tuple[State | None, str]:

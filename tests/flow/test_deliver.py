@@ -229,6 +229,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], bool, str]] = {
     "no contract": (lambda one: (one / "contract.json").unlink(), False, "contract.json is not there"),
     "another contract": (lambda one: _written(one, context=7), False, "contract.json is not as SHA256SUMS says"),
     "no JSON": (lambda one: (one / "contract.json").write_text("{"), True, "contract.json is not that of a delivery"),
+    "too deep": (lambda one: (one / "contract.json").write_text("[" * 10**5), True, "contract.json is not that of a"),
     "a list": (lambda one: (one / "contract.json").write_text("[]"), True, "contract.json has no chat_template"),
     "no functions": (lambda one: _written(one, functions=None), True, "contract.json has no functions"),
     "no words": (lambda one: (one / _TOKENIZER).unlink(), False, f"{_TOKENIZER} is not there"),
@@ -254,6 +255,22 @@ def test_the_python_host_says_in_a_line_what_is_damaged(delivered: Path, tmp_pat
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stderr.endswith("is not as it was made; copy it again, or ask for it where it was made\n")
+
+
+@longer
+def test_the_python_host_says_in_a_line_what_no_package_fits(delivered: Path, tmp_path: Path) -> None:
+    made = shutil.copytree(delivered, tmp_path / "out")
+    contract = json.loads((made / "contract.json").read_text("utf-8"))
+    del contract["functions"]["decode"]
+    _written(made, functions=contract["functions"])
+    (made / "SHA256SUMS").unlink()
+    lines = [f"{digest}  {name}\n" for name, digest in content(made).items()]
+    (made / "SHA256SUMS").write_text("".join(lines), "utf-8")
+    host = [sys.executable, str(made / "hosts/python/host.py"), "Will it rain?"]
+    done = subprocess.run(host, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert "does not fit the packages (StopIteration" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_python_host_says_what_is_not_installed(delivered: Path) -> None:

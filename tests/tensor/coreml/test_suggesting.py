@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch.nn import functional
 
 from runtime.contract import Refusal
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Weights
+from runtime.contract.suggestion import text
 from runtime.mil import convert
 from runtime.mil import package as packages
 from runtime.mil.quantize import quantize, restored, wanted
 from runtime.mil.quiet import quiet
-from runtime.models import build
+from runtime.models import build, suggesting
 from runtime.models.sensitivity import Changed, form_of, groups_of
 from runtime.models.suggesting import suggest
 from tests.tensor.coreml.conftest import RECIPE, Converted
@@ -196,3 +198,16 @@ def test_where_no_recipe_keeps_the_budget_none_is_suggested(
 def test_without_rows_nothing_is_measured(converted: Converted, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="there is no row to measure on"):
         Changed(build.load(converted.takes["checkpoint"]), [])
+
+
+def test_layers_whose_weights_are_not_in_eight_bits_keep_no_activations() -> None:
+    kept = {"calibration": {"sources": {"x": 1}}, "activations": {"match": ["*.up_proj"]}}
+    matrices = [["model.layers.0.mlp.up_proj.weight"], ["model.layers.0.mlp.down_proj.weight"]]
+    eight, four = Weights(weights="int8"), INT4
+    assert suggesting._fitting(kept, matrices, Recipe(default=eight), []) == (kept, "")
+    fits, said = suggesting._fitting(kept, matrices, Recipe(default=four), [])
+    assert fits == {"calibration": kept["calibration"]}
+    assert said.startswith("  # without `activations`: `model.layers.0.mlp.up_proj` is stored as int4")
+    # it stays YAML that says the rest
+    pasted = yaml.safe_load(text(Recipe(default=four), [], fits) + said)
+    assert pasted["quantization"].keys() == {"default", "calibration"}

@@ -270,6 +270,18 @@ def test_a_damaged_package_is_code_3_and_leaves_nothing(
     assert [one.name for one in tmp_path.iterdir()] == ["copy.mlpackage"]
 
 
+def test_an_input_beyond_the_package_is_not_called_its_damage(
+    package: Path, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "ids.npy", np.full((1, 4), ROWS, np.int32))
+    ends(3, "run", str(package), *files, "--out", str(tmp_path / "out.npz"))
+    said = capsys.readouterr().err
+    assert "the package does not run on what it was given: op gather" in said
+    assert "next=give other inputs, or make the package again" in said
+    np.save(tmp_path / "ids.npy", IDS)
+    ends(0, "run", str(package), *files, "--out", str(tmp_path / "out.npz"))
+
+
 def test_two_packages_part_where_one_was_changed(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
