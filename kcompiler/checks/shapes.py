@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts.lengths import least, lengths
+from kcompiler.facts.lengths import ENDS, PROBED, least, lengths
 from kcompiler.facts.models import teacher_architectures
 from kcompiler.facts.rows import readable, whole
 from kcompiler.facts.teacher import CONTEXT_KEYS, folder_of
@@ -18,10 +18,6 @@ from runtime import catalog
 
 #: fewer rows are a sample of what will come, not the data
 _ENOUGH_ROWS = 100
-#: start and end token of every sequence
-_ENDS = 2
-#: two tokens and one of padding
-_PROBED = 3
 _CONTEXT = "/student/architecture/max_position_embeddings"
 
 
@@ -92,22 +88,22 @@ def _decode(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _provable(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """Probes pad a sequence of two tokens in the shortest shape; golden vectors decode some tokens after a prompt."""
     shortest, cache = min(spec.shapes.prefill), spec.shapes.decode.context
-    if shortest < _PROBED:
+    if shortest < PROBED:
         yield tree.diagnostic(
             "KC4110",
             f"/shapes/prefill/{spec.shapes.prefill.index(shortest)}",
             "a prefill shape is too short to be probed",
             label=f"{shortest} tokens leave no room for two and one of padding",
-            help=f"make the shortest at least {_PROBED}",
+            help=f"make the shortest at least {PROBED}",
         )
     steps = spec.verification.decode_steps
-    if cache < steps + _ENDS:
+    if cache < steps + ENDS:
         yield tree.diagnostic(
             "KC4110",
             "/shapes/decode/context",
             "the decode cache is too short for a golden vector",
             label=f"{cache} tokens; {steps} are decoded after a prompt",
-            help=f"raise it to at least {steps + _ENDS}, and to the longest prompt and {steps} in practice",
+            help=f"raise it to at least {steps + ENDS}, and to the longest prompt and {steps} in practice",
             related=(tree.related("/verification/decode_steps", "so many steps are compared"),),
         )
 
@@ -173,7 +169,7 @@ def _never_reached(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]
     if len(rows) < _ENOUGH_ROWS:
         return
     text = max(len(row.prompt.encode()) + len(row.response.encode()) for row in rows)
-    fixed = len(spec.tokenizer.template.replace("{prompt}", "").replace("{response}", "").encode()) + _ENDS
+    fixed = len(spec.tokenizer.template.replace("{prompt}", "").replace("{response}", "").encode()) + ENDS
     longest = text + fixed
     for i, (shorter, length) in enumerate(pairwise(spec.shapes.prefill), start=1):
         if shorter >= longest:

@@ -7,6 +7,9 @@ import re
 from kcompiler.spec import Spec
 from runtime.contract.splits import SPLITS, TEST, TRAIN, VALIDATION
 
+#: two tokens and one of padding
+PROBED = 3
+
 #: begin and end of every sequence
 ENDS = 2
 _WORD = re.compile(r"[A-Za-z0-9]\S*")

@@ -17,6 +17,7 @@ from kcompiler import checks
 from tests.unit.kcompiler.checks import (
     test_chunks,
     test_corners,
+    test_goldens,
     test_memory,
     test_order,
     test_recipe,
@@ -37,6 +38,7 @@ Check = Callable[[], None]
 _WHOLE = {
     "chunks": test_chunks,
     "facts.chunks": test_chunks,
+    "goldens": test_goldens,
     "memory": test_memory,
     "order": test_order,
     "recipe": test_recipe,
@@ -70,6 +72,12 @@ FEW = {
 }
 #: (module, line of its text, mutant) that no behaviour can show, and why
 UNNOTICEABLE: dict[tuple[str, str, str], str] = {
+    ("goldens", "narrow = next((one for one in filled if _filled(spec, [short, *others], short) < one[1]), None)",
+     "_filled(spec, [short, *others], short) < one[1] → _filled(spec, [short, *others], short) <= one[1]"):
+        "(prompts + 1) · length + 3 is never the twenty that every pack asks",
+    ("goldens", "longer = next(at for at in range(short, short + most + 1) if _filled(spec, [at, *others], at) >= most)",
+     "_filled(spec, [at, *others], at) >= most → _filled(spec, [at, *others], at) > most"):
+        "the same",
     ("facts.time", 'return f"{int(value):,} s" if value >= 10 else f"{int(value * 1000) / 1000:g} s"', "value >= 10 → value > 10"):
         "ten whole seconds read alike in both forms",
     ("dims", 'bound = f"at least {least:g}" if value < least else f"at most {most:g}"', "value < least → value <= least"):
