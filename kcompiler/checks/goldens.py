@@ -16,7 +16,8 @@ from kcompiler.facts.lengths import ENDS, PROBED
 from kcompiler.policy.kinds.bound import Params
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from runtime.contract.covering import PARITY, wanted
+from runtime.contract.covering import wanted
+from runtime.contract.lacking import PARITY
 
 #: ends of what a rule reads → which tokens stand behind it
 _GREEDY = "decode.greedy_agreement"

@@ -16,7 +16,7 @@ MODULES = (
     "ed25519",
     "signed",
     "statistics",
-    "covering",
+    "lacking",
     "ondevice",
     "datum",
     "paths",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import combinations, permutations
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
-from kcompiler.verifier import covering, ondevice, statistics
+from kcompiler.verifier import lacking, ondevice, statistics
 
 _NS, _LONGEST, _MOST_TOKENS, _MOST_ITEMS, _MOST_NAMED = 10**9, 86_400 * 10**9, 10**9, 10**6, 1000
 _GAP, _COST = "item/item", "USD/million queries"
@@ -420,7 +420,7 @@ UNLIKE: Mapping[str, Callable[[Any, Any], Iterator[str]]] = {
     "benchmark": _benchmark_unlike,
     "parity": _parity_unlike,
     "quantization.calibration": _calibration_unlike,
-    "coreml.parity": covering.parity,
-    "quantization.ledger": covering.ledger,
-    "onnx.parity": covering.onnx,
+    "coreml.parity": lacking.parity,
+    "quantization.ledger": lacking.ledger,
+    "onnx.parity": lacking.onnx,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterator, List, Mapping
 
-from kcompiler.verifier.covering import compared
+from kcompiler.verifier.lacking import compared
 
 Data = Mapping[str, Any]
 _TARGETS: Mapping[str, List[str]] = {

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from runtime.contract import Params
-from runtime.contract.covering import compared_unlike
+from runtime.contract.lacking import compared_unlike
 from runtime.contract.report import estimated, measured, rate, unavailable
 from runtime.contract.statistics.quantiles import observed
 from runtime.contract.units import unit

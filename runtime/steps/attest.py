@@ -37,6 +37,7 @@ STEP = Step(
         "runtime.contract.ondevice",
         "runtime.contract.program",
         "runtime.contract.covering",
+        "runtime.contract.lacking",
         "runtime.contract.authoring",
         "runtime.contract.targets",
         "runtime.contract.report",

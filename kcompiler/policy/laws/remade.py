@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from runtime.contract import calibration, covering, ondevice, parity, regression, speed
+from runtime.contract import calibration, lacking, ondevice, parity, regression, speed
 
 Report = Mapping[str, Any]
 
@@ -26,9 +26,9 @@ UNLIKE: Mapping[str, Callable[[Any, Any], Iterator[str]]] = {
     parity.KIND: parity.unlike,
     ondevice.KIND: ondevice.unlike,
     calibration.KIND: calibration.unlike,
-    covering.PARITY: covering.parity_unlike,
-    covering.LEDGER: covering.ledger_unlike,
-    covering.ONNX: covering.onnx_unlike,
+    lacking.PARITY: lacking.parity_unlike,
+    lacking.LEDGER: lacking.ledger_unlike,
+    lacking.ONNX: lacking.onnx_unlike,
 }
 
 

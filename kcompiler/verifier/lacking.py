@@ -1,7 +1,8 @@
 """Plan × a report over a package's functions → what it lacks of the prompts, positions and layers asked for. Standard
 library only.
 
-Written again, after `runtime.contract.covering`: what that one says in sentences is a word here.
+Written again, after `runtime.contract.lacking` and `runtime.contract.covering`: what they say in sentences is a word
+here.
 """
 
 from __future__ import annotations

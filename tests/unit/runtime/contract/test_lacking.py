@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from kcompiler.verifier import covering as again
+from kcompiler.verifier import lacking as again
 from kcompiler.verifier.again import UNLIKE
-from runtime.contract import calibration, covering
+from runtime.contract import calibration, covering, lacking
 from tests.unit.kcompiler.policy import plans
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -22,11 +22,11 @@ REAL: dict[str, tuple[str, dict[str, Any], Any, Any]] = {
     "parity": (
         "verify",
         plans.VERIFY,
-        covering.parity_unlike,
+        lacking.parity_unlike,
         again.parity,
     ),
-    "ledger": ("error-ledger", plans.LEDGER, covering.ledger_unlike, again.ledger),
-    "onnx": ("verify-onnx", plans.ONNX, covering.onnx_unlike, again.onnx),
+    "ledger": ("error-ledger", plans.LEDGER, lacking.ledger_unlike, again.ledger),
+    "onnx": ("verify-onnx", plans.ONNX, lacking.onnx_unlike, again.onnx),
 }
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
