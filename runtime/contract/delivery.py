@@ -146,6 +146,8 @@ class Contract(Params):
     @model_validator(mode="after")
     def _whole(self) -> Contract:
         join(self)
+        if self.context > self.kv_cache.context:
+            raise ValueError(f"a context of {self.context} does not fit a cache of {self.kv_cache.context} slots")
         return self
 
     def prefills(self) -> list[tuple[str, int]]:

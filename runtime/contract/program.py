@@ -219,9 +219,12 @@ def pieces(contract: Called, name: str) -> list[Piece]:
 
 
 def join(contract: Called) -> None:
-    """Raises ValueError unless the pieces of each function hold every layer once, in order, take what the function
-    takes or a piece before gave (or is fed: `authoring`), and give what it gives."""
+    """Raises ValueError unless every decode has the caches as they are declared, and the pieces of each function hold
+    every layer once, in order, take what the function takes or a piece before gave (or is fed: `authoring`), and give
+    what it gives."""
     for name, function in contract.functions.items():
+        if function.kind == "decode":
+            _cached(name, function, contract.kv_cache)
         at, there = 0, {value.name for value in function.inputs}
         for piece in function.pieces or ():
             if piece.layers[0] != at or piece.layers[1] < at:
@@ -237,6 +240,15 @@ def join(contract: Called) -> None:
         lacking = sorted({value.name for value in function.outputs} - there)
         if lacking:
             raise ValueError(f"no piece of {name} gives {lacking[0]}")
+
+
+def _cached(name: str, function: Any, cache: Cache) -> None:
+    """Raises ValueError unless a decode takes, or keeps, both caches whole."""
+    does, held = ("takes", function.inputs) if cache.written_by == "host" else ("keeps", function.states or ())
+    shapes = {value.name: value.shape for value in held}
+    for wanted in WRITTEN["decode"]:
+        if shapes.get(wanted) != [cache.layers, cache.heads, cache.context, cache.head_dim]:
+            raise ValueError(f"{name} {does} no {wanted} of {cache.layers} layers and {cache.context} slots")
 
 
 def parts(contract: Called) -> list[str]:

@@ -164,4 +164,6 @@ def opened(runner: str, model: Path, packages: Path | None, variant: str = "quan
             code="KR0203",
         )
     contract = delivery.load(packages.parent) if delivery.is_delivery(packages.parent) else load_contract(packages)
-    return PackageModel(pieces.opened(packages, variant, contract), contract)
+    found = pieces.opened(packages, variant, contract)
+    pieces.fit(found, contract)
+    return PackageModel(found, contract)

@@ -107,5 +107,5 @@ def shared(first: Function, second: Function) -> Sequence[str]:
         for operation in first.operations
         if operation.type != "const" and not operation.type.startswith("constexpr_")
         for name, kind in operation.outputs
-        if name in there and kind.dtype != "string" and kind.form != "list"
+        if name in there and kind.form != "list"
     ]

@@ -148,8 +148,7 @@ def values_of(package: Package, called: Function, held: Mapping[str, Array], wan
         raise Refusal(f"the reference has no input {missing[0]}", action="put each input there, by its name")
     inputs = {one.name: held[one.name] for one in called.inputs if one.name in held}
     inputs |= {name: given.load(path) for name, path in wanted.files.items()}
-    # what is a text has no distance from another
-    made = {name for operation in called.operations for name, kind in operation.outputs if kind.dtype != "string"}
+    made = {name for operation in called.operations for name, kind in operation.outputs if kind.form != "list"}
     return wanted.interpreter(package, called.name, check=False).values(inputs, sorted(made & held.keys()))
 
 

@@ -46,6 +46,14 @@ def opened(folder: Path, variant: str, contract: Called) -> dict[str, Package]:
     return found
 
 
+def fit(found: Opened, contract: Called) -> None:
+    """Raises BrokenEvidence for a function that its package has otherwise than the contract says, in pieces or not."""
+    for name in contract.functions:
+        for piece in contracts.pieces(contract, name):
+            if why := misfit(found[piece.package], piece):
+                raise BrokenEvidence(f"{name} is not that of its package: {why}", subject="contract.json")
+
+
 def misfit(package: Package, piece: Piece) -> str:
     """The first value of a piece that its package has otherwise, or ""."""
     function = package.functions.get(piece.function)

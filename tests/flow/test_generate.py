@@ -6,7 +6,9 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -279,6 +281,28 @@ def _no_piece(folder: Path) -> None:
     contract.write_text(json.dumps(said), "utf-8")
 
 
+def _said(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    """A contract that says something else."""
+
+    def damage(folder: Path) -> None:
+        contract = folder / "contract.json"
+        said = json.loads(contract.read_text("utf-8"))
+        change(said)
+        contract.write_text(json.dumps(said), "utf-8")
+
+    return damage
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    """A decode that is not called by one of its inputs."""
+
+    def change(said: dict[str, Any]) -> None:
+        decode = said["functions"]["decode"]
+        decode["inputs"] = [one for one in decode["inputs"] if one["name"] != name]
+
+    return _said(change)
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
@@ -289,6 +313,10 @@ def _no_piece(folder: Path) -> None:
         (_elsewhere, "does not lie in the delivery"),
         (lambda one: (one / "contract.json").write_text("{}"), "contract.json is not that of a delivery"),
         (_no_piece, "no piece of decode gives logits"),
+        (_without("key_cache"), "decode takes no key_cache of"),
+        (_without("position"), "decode is not that of its package: it takes position (1)"),
+        (_said(lambda said: said.update(context=10**9)), "a context of 1000000000 does not fit a cache of"),
+        (_said(lambda said: said["kv_cache"].update(context=10**9)), "decode takes no key_cache of"),
     ],
 )
 def test_checksums_that_were_written_anew_hide_nothing(damage, named: str, delivered: Path, tmp_path: Path, capsys):

@@ -80,6 +80,12 @@ def test_the_verbs_read_a_classifier(
     assert _main(["mil", "bisect", where, str(out)]) == 0
     assert _main(["mil", "diff", where, where]) == 0
     capsys.readouterr()
+    # another label of the same probabilities is told
+    with np.load(out) as held:
+        arrays = dict(held)
+    np.savez(out, **{**arrays, "classLabel": np.array("another")})
+    assert _main(["mil", "bisect", where, str(out)]) == 1
+    assert "classLabel" in capsys.readouterr().out
     assert _main(asked[:5]) == 0
     assert f"text   {said['text']}" in capsys.readouterr().out
 

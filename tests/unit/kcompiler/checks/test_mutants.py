@@ -181,9 +181,11 @@ MANY = {
     "authoring",
     "facts.models",
     "facts.paths",
+    "facts.registry",
     "facts.rows",
     "facts.teacher",
     "facts.weights",
+    "goldens",
     "statistics",
     "references",
 }
