@@ -74,7 +74,7 @@ def _ways_out(spec: Spec, loss: Loss, missing: list[str]) -> list[str]:
         if _usable("losses", name, "needs") <= enough and _usable("losses", name, "mask") == loss.mask
     ]
     if others:
-        ways.append(f"replace the term by {' or '.join(others)}, which needs no more than there is")
+        ways.append(f"replace the term by {_either(others)}, which needs no more than there is")
     possible = [
         name
         for name in catalog.names("losses")
@@ -84,7 +84,7 @@ def _ways_out(spec: Spec, loss: Loss, missing: list[str]) -> list[str]:
     ]
     if possible:
         needed = sorted(set().union(*(_usable("losses", name, "needs") for name in possible)))
-        ways.append(f"ask this teacher for `{'`, `'.join(needed)}` and use {' or '.join(possible)}")
+        ways.append(f"ask this teacher for `{'`, `'.join(needed)}` and use {_either(possible)}")
     return ways
 
 

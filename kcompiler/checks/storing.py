@@ -10,6 +10,7 @@ from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import sizes, stored
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime import catalog
 from runtime.contract.signals import Hidden, Likeliest
 
 STORE = "/teacher/store"
@@ -43,6 +44,12 @@ def _read(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         )
 
 
+def able() -> str:
+    """The losses that read a teacher's likeliest tokens, in words."""
+    *names, last = (name for name in catalog.names("losses") if catalog.load("losses", name).top is not None)
+    return f"{', '.join(names)} or {last}"
+
+
 def _losses(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """Of the likeliest tokens a loss must know what to make of the others."""
     if not isinstance(spec.teacher.store, Likeliest):
@@ -54,7 +61,7 @@ def _losses(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 pointer,
                 f"loss `{loss.name}` needs all logits, and the likeliest alone are stored",
                 label="it does not say what it makes of the other tokens",
-                help="write `form: hidden`, which is exact, or use kl, reverse_kl or ce_teacher",
+                help=f"write `form: hidden`, which is exact, or use {able()}",
                 related=(tree.related(f"{STORE}/form", "what is stored"),),
             )
 
@@ -69,6 +76,26 @@ def _tokens(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             label=f"{store.k:,} of {width:,}",
             help=f"lower k to at most {width}, or write `form: full`",
         )
+
+
+def _likeliest(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A loss of the likeliest tokens reads no more of them than there are, or than are stored."""
+    store, width = spec.teacher.store, spec.student.architecture.vocab_size
+    for pointer, term, loss in stored.readers(spec):
+        if loss.settled is None:
+            continue
+        k, known = loss.settled.tokens(term.params), store.k if isinstance(store, Likeliest) else width
+        if k > known:
+            at = pointer.removesuffix("term") + "k"
+            yield tree.diagnostic(
+                "KC4269",
+                at if at in tree.values else pointer,
+                f"loss `{loss.name}` reads more of the teacher's tokens than "
+                + ("are stored" if isinstance(store, Likeliest) else "the vocabulary has"),
+                label=f"{k:,} of {known:,}",
+                help=f"lower k to at most {known}" + (", or store more" if isinstance(store, Likeliest) else ""),
+                related=(tree.related(STORE, "what is stored", "key"),) if isinstance(store, Likeliest) else (),
+            )
 
 
 def _large(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
@@ -103,5 +130,6 @@ CHECKS = (
     Check(_read, "teacher", "training"),
     Check(_losses, "teacher", "training"),
     Check(_tokens, "teacher", "student"),
+    Check(_likeliest, "teacher", "student", "training"),
     Check(_large, "teacher", "student", "training", "data", "shapes"),
 )

@@ -253,7 +253,26 @@ def _plugin(room: str, name: str) -> str:
             lines.append(f"  {field}: {default}. {info.description or ''}".rstrip())
     for key, value in getattr(plugin, "semantics", {}).items():
         lines.append(f"  {key}: {value}")
+    lines += _of_loss(plugin) if room == "losses" else []
     return "\n".join(lines) + "\n"
+
+
+def _of_loss(loss: Any) -> list[str]:
+    """What its gradient reaches, how it reads a teacher of which the likeliest tokens are stored, where it hurts, and
+    whose it is."""
+    form = "in closed form" if loss.gradient is not None else "derived from the value"
+    lines = [
+        f"\ngradient: {form}, of the student's logits at the tokens of `{loss.mask}`, and through them of every weight "
+        "of the student, of none of the teacher's; step `reach` measures it before anything is trained"
+    ]
+    if loss.top is not None:
+        lines.append("of `teacher.store: {form: top_k}`")
+        lines += [f"  {key}: {value}" for key, value in loss.top.semantics.items() if loss.semantics.get(key) != value]
+    elif "logits" in loss.needs:
+        lines.append("of `teacher.store: {form: top_k}`: refused, it needs all logits")
+    lines += [f"hurts: {loss.hurts}"] if loss.hurts else []
+    lines += [f"source: {loss.source}"] if loss.source else []
+    return lines
 
 
 def _rule(name: str, own: Path | None) -> str:

@@ -269,6 +269,22 @@ class OfTop:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Settled:
+    """A parameter of a loss that a spec may leave to what is measured of the teacher before the first step.
+
+    `may_become(params)` are the parameters among which is chosen, more than one where something is left open;
+    `choose(params, mass)` is the one that the mean mass of the teacher's `tokens(params)` likeliest tokens at
+    `temperature(params)` decides.
+    """
+
+    parameter: str
+    tokens: Callable[[Any], int]
+    temperature: Callable[[Any], float]
+    may_become: Callable[[Any], Sequence[Any]]
+    choose: Callable[[Any, float], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Loss:
     """One term of the objective.
 
@@ -300,6 +316,11 @@ class Loss:
     gradient: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None
     #: how it reads a teacher that is stored as its likeliest tokens; None: it needs all logits
     top: OfTop | None = None
+    #: what of its parameters may be left to what is measured
+    settled: Settled | None = None
+    #: for who chooses among losses: where it does harm, and whose it is (paper or program)
+    hurts: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

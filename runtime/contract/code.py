@@ -13,6 +13,7 @@ TRAINING = (
     "runtime.contract.footprint",
     "runtime.contract.objective",
     "runtime.contract.optimizer",
+    "runtime.contract.outcomes",
     "runtime.contract.pairs",
     "runtime.contract.peak",
     "runtime.contract.placing",

@@ -116,7 +116,7 @@ class Top:
         return log_NK - whole_N.unsqueeze(-1), rest_N - whole_N
 
 
-def _buckets(student_NV: Any, top: Top, temperature: float) -> tuple[Any, Any, Any, Any]:
+def buckets(student_NV: Any, top: Top, temperature: float) -> tuple[Any, Any, Any, Any]:
     """(ids_NK, log q_NV, log q_NK, log q_N of all other entries together), softened. The last is a sum over them, not
     one minus the rest: that would be rounding alone where the student is sure."""
     ids_NK, log_q_NV = top.ids_NK.long(), softened(student_NV, temperature)
@@ -135,7 +135,7 @@ def forward_of_top(student_NV: Any, top: Top, temperature: float) -> Any:
 
     Never more than over all V (log-sum inequality, Cover and Thomas, theorem 2.7.1), and as much where the student
     shares the mass of the others out as the teacher does."""
-    _, _, log_q_NK, rest_q_N = _buckets(student_NV, top, temperature)
+    _, _, log_q_NK, rest_q_N = buckets(student_NV, top, temperature)
     log_p_NK, rest_p_N = top.softened(temperature)
     inside_N = (log_p_NK.exp() * _apart(log_p_NK, log_q_NK)).sum(-1)
     return (inside_N + rest_p_N.exp() * _apart(rest_p_N, rest_q_N)) * temperature**2
@@ -143,7 +143,7 @@ def forward_of_top(student_NV: Any, top: Top, temperature: float) -> Any:
 
 def reverse_of_top(student_NV: Any, top: Top, temperature: float) -> Any:
     """T² · KL(q ‖ p) over the same K + 1 outcomes; a lower bound of it over all V as well. loss_N."""
-    _, _, log_q_NK, rest_q_N = _buckets(student_NV, top, temperature)
+    _, _, log_q_NK, rest_q_N = buckets(student_NV, top, temperature)
     log_p_NK, rest_p_N = top.softened(temperature)
     inside_N = (log_q_NK.exp() * _apart(log_q_NK, log_p_NK)).sum(-1)
     return (inside_N + rest_q_N.exp() * _apart(rest_q_N, rest_p_N)) * temperature**2
@@ -152,7 +152,7 @@ def reverse_of_top(student_NV: Any, top: Top, temperature: float) -> Any:
 def forward_of_top_gradient(student_NV: Any, top: Top, temperature: float) -> tuple[Any, Any]:
     """`forward_of_top` and its gradient: T · (q - p) at the teacher's likeliest tokens, and at any other
     T · q · (1 - P / Q), P and Q the mass of all others: as a whole they go up or down."""
-    ids_NK, log_q_NV, log_q_NK, rest_q_N = _buckets(student_NV, top, temperature)
+    ids_NK, log_q_NV, log_q_NK, rest_q_N = buckets(student_NV, top, temperature)
     log_p_NK, rest_p_N = top.softened(temperature)
     p_NK = log_p_NK.exp()
     loss_N = (p_NK * _apart(log_p_NK, log_q_NK)).sum(-1) + rest_p_N.exp() * _apart(rest_p_N, rest_q_N)
@@ -167,7 +167,7 @@ def forward_of_top_gradient(student_NV: Any, top: Top, temperature: float) -> tu
 def reverse_of_top_gradient(student_NV: Any, top: Top, temperature: float) -> tuple[Any, Any]:
     """`reverse_of_top` and its gradient, T · q · (log q - log p - KL), where log q - log p of any other token is that
     of all others together."""
-    ids_NK, log_q_NV, log_q_NK, rest_q_N = _buckets(student_NV, top, temperature)
+    ids_NK, log_q_NV, log_q_NK, rest_q_N = buckets(student_NV, top, temperature)
     log_p_NK, rest_p_N = top.softened(temperature)
     q_NK, apart_NK, apart_N = log_q_NK.exp(), _apart(log_q_NK, log_p_NK), _apart(rest_q_N, rest_p_N)
     loss_N = (q_NK * apart_NK).sum(-1) + rest_q_N.exp() * apart_N

@@ -50,4 +50,7 @@ LOSS = Loss(
     gradient=gradient,
     semantics=_MEANS,
     top=OfTop(value=of_top, gradient=of_top_gradient, temperatures=lambda _params: [], semantics=_MEANS),
+    hurts="where the teacher is unsure: the likeliest of several good tokens is taught as the only one, which kl would"
+    " not do",
+    source="Hinton, Vinyals and Dean (arXiv 1503.02531), hard labels",
 )

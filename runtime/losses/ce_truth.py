@@ -26,4 +26,7 @@ LOSS = Loss(
     value=value,
     gradient=gradient,
     semantics=semantics(**OF_THE_ROW),
+    hurts="beside a teacher that answers better than the rows do: the two pull apart; and where rows repeat an answer,"
+    " which is then learnt by heart",
+    source="cross-entropy of a language model",
 )

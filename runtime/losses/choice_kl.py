@@ -56,4 +56,7 @@ LOSS = Loss(
         vocabulary="any two: a choice is one token of the student in its place",
     ),
     divergence=True,
+    hurts="where the permitted answers are not what a model says there: nothing is learnt of how likely any of them is"
+    " among all tokens",
+    source="KL over the answers of a row; this program",
 )

@@ -26,4 +26,6 @@ LOSS = Loss(
     value=value,
     gradient=gradient,
     semantics=semantics(**OF_THE_ROW, mask="clause"),
+    hurts="alone: the verdict and the end of the answer stay untrained",
+    source="cross-entropy over a span; this program",
 )

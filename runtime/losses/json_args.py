@@ -26,4 +26,7 @@ LOSS = Loss(
     value=value,
     gradient=gradient,
     semantics=semantics(**OF_THE_ROW, mask="json_args"),
+    hurts="with a large weight beside the response: what stands between the arguments, and the decision to call at "
+    "all, is drowned",
+    source="cross-entropy over a span; this program",
 )

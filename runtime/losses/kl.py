@@ -67,4 +67,7 @@ LOSS = Loss(
             temperature_squared=True,
         ),
     ),
+    hurts="with a student that is much smaller than its teacher: it spreads over answers that it cannot tell apart "
+    "(mode-covering)",
+    source="Hinton, Vinyals and Dean (arXiv 1503.02531)",
 )

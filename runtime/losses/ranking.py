@@ -67,4 +67,7 @@ LOSS = Loss(
         tail="every other token of the vocabulary is a rival",
         vocabulary="the student's own",
     ),
+    hurts="with a large margin and wrong verdicts among the rows: it goes on pulling at what is already ranked as the "
+    "row says",
+    source="Bradley and Terry (1952); Burges et al., RankNet (2005); the margin as in Llama 2 (arXiv 2307.09288)",
 )

@@ -71,4 +71,7 @@ LOSS = Loss(
             temperature_squared=True,
         ),
     ),
+    hurts="from a student that is far away: it keeps the few answers it has and drops the rest of the teacher's (mode-"
+    "seeking); infinite where the teacher excludes a token",
+    source="Gu et al., MiniLLM (arXiv 2306.08543)",
 )

@@ -35,4 +35,6 @@ LOSS = Loss(
         tail="none: the answer alone counts",
         vocabulary="the student's; the teacher gives text",
     ),
+    hurts="with few answers of the teacher: one sample stands for all that it might have said",
+    source="Kim and Rush (arXiv 1606.07947)",
 )

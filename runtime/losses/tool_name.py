@@ -26,4 +26,6 @@ LOSS = Loss(
     value=value,
     gradient=gradient,
     semantics=semantics(**OF_THE_ROW, mask="tool_name"),
+    hurts="with a large weight beside the response: a name is then written where no call is due",
+    source="cross-entropy over a span; this program",
 )

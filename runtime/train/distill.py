@@ -21,7 +21,7 @@ from runtime.machine import host, saved
 from runtime.models import admission, build, gauge, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
-from runtime.train import checkpointing, fused, memory, objective, packing, rounding, stored, telling
+from runtime.train import checkpointing, fused, memory, objective, packing, rounding, settling, stored, telling
 from runtime.train import place as places
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
@@ -243,10 +243,12 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
             for name, why in compiled.items():
                 if why:
                     ctx.say(f"loss `{name}` is not compiled: {why}")
+            known = kept if taught is None else _teacher(taught, params, corpus, ctx, place)
+            terms = settling.settled(terms, known, corpus, _drawn(params, corpus, ctx.seed))
             trainer = Trainer(
                 student=student,
                 head=head_of(student, corpus.ids[0][None], "student"),
-                teacher=kept if taught is None else _teacher(taught, params, corpus, ctx, place),
+                teacher=known,
                 corpus=corpus,
                 terms=terms,
                 params=params,

@@ -9,7 +9,7 @@ Letters: N supervised tokens (of any mask), C of a chunk, H hidden width, V voca
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,6 +37,9 @@ class Bound:
     params: Any
     #: whether of a teacher's logits the likeliest alone are known
     of_top: bool = False
+    #: what settled a parameter that the spec left open: the mass of the teacher's likeliest tokens, and of how many
+    #: tokens that is the mean
+    measured: tuple[float, int] | None = None
 
     @property
     def semantics(self) -> Mapping[str, Any]:
@@ -63,6 +66,11 @@ class Bound:
     def temperatures(self) -> list[float]:
         """Those at which it reads the mass of what is not stored."""
         return list(self.loss.top.temperatures(self.params)) if self.of_top and self.loss.top is not None else []
+
+    def options(self) -> list[Bound]:
+        """The term with each of the parameters that it may come to have."""
+        rule = self.loss.settled
+        return [self] if rule is None else [replace(self, params=params) for params in rule.may_become(self.params)]
 
     @property
     def needs_choices(self) -> bool:

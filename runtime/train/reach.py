@@ -184,13 +184,12 @@ def _named(terms: Sequence[Bound]) -> Iterator[tuple[str, Bound]]:
 
 
 def _bound(params: ReachParams) -> list[Bound]:
-    return [
-        objective.bind(
-            [Term(term=one.term, version=one.version, weight=1.0, params=one.params, semantics=one.semantics)],
-            of_top=params.of_top,
-        )[0]
-        for one in params.terms
-    ]
+    """What is left to what is measured later is tried in each way it may come out."""
+    found: list[Bound] = []
+    for one in params.terms:
+        term = Term(term=one.term, version=one.version, weight=1.0, params=one.params, semantics=one.semantics)
+        found += objective.bind([term], of_top=params.of_top)[0].options()
+    return found
 
 
 def _student(takes: Mapping[str, Path], params: ReachParams, words: Tokenizer, seed: int) -> PreTrainedModel:

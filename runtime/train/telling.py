@@ -72,10 +72,20 @@ def _example(corpus: Corpus, mask: str, tokenizer: Tokenizer) -> dict[str, str]:
     return {}
 
 
+def _settled(bound: Bound) -> dict[str, Any]:
+    """What the spec left to what is measured: what it asked for, what it came to be, and by which number."""
+    if bound.measured is None or bound.loss.settled is None:
+        return {}
+    name, (mass, count) = bound.loss.settled.parameter, bound.measured
+    asked = bound.loss.params.model_validate(bound.term.params)
+    told = {"asked": str(getattr(asked, name)), "chosen": str(getattr(bound.params, name))}
+    return {"settled": {"parameter": name, **told, "mass": facts.measured(mass, "1", n=count)}}
+
+
 def _term(bound: Bound, k: int, record: Record, corpus: Corpus, tokenizer: Tokenizer) -> dict[str, Any]:
     final, steps = record.final(k)
     seen = [point for point in record.points if point.values[k] is not None]
-    return {
+    return _settled(bound) | {
         "mask": bound.loss.mask,
         "semantics": dict(bound.semantics),
         "settings": _settings(bound),

@@ -26,7 +26,8 @@ laws = settings(max_examples=30, deadline=None, derandomize=True, suppress_healt
 
 def bound(name: str, temperature: float) -> Bound:
     loss = catalog.load("losses", name)
-    params = {"temperature": temperature} if "temperature" in loss.params.model_fields else {}
+    params: dict[str, Any] = {"k": 2} if name == "top_k_kl" else {}
+    params |= {"temperature": temperature} if "temperature" in loss.params.model_fields else {}
     return objective.bind([Term(term=name, version=loss.version, weight=1.0, params=params)])[0]
 
 
@@ -180,7 +181,10 @@ def test_a_divergence_is_positive_when_the_distributions_differ(case: Case) -> N
 
 
 @laws
-@given(case=cases(), name=st.sampled_from(["kl", "reverse_kl", "choice_kl"]))
+@given(
+    case=cases(),
+    name=st.sampled_from(["kl", "reverse_kl", "choice_kl", "jsd", "skew_kl", "skew_reverse_kl", "top_k_kl"]),
+)
 def test_temperature_squared_keeps_the_gradient_as_temperature_grows(case: Case, name: str) -> None:
     """For T far above the logits the gradient tends to a constant; without T² it would fall as 1/T²."""
     student = (case.student.head(case.student.hidden_NH) / 100).detach().requires_grad_(True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,14 @@ from tests.tensor.losses import oracle
 from tests.tensor.losses.terms import values
 
 VOCAB, TEMPERATURE = 29, 2.5
-TERMS = ("kl", "reverse_kl", "ce_teacher", "ce_truth", "tool_name", "json_args")
+DIVERGENCES = ("jsd", "skew_kl", "skew_reverse_kl", "mse", "acceptance", "tvd", "top_k_kl")
+TERMS = ("kl", "reverse_kl", "ce_teacher", "ce_truth", "tool_name", "json_args", *DIVERGENCES)
+#: what a term is given beside a temperature
+GIVEN: dict[str, dict[str, Any]] = {
+    "jsd": {"beta": oracle.GIVEN["jsd"]},
+    **{name: {"alpha": oracle.GIVEN[name]} for name in ("skew_kl", "skew_reverse_kl")},
+    "top_k_kl": {"k": oracle.K},
+}
 
 
 def model(
@@ -71,7 +79,7 @@ def examples(count: int = 7, seed: int = 5) -> list[Example]:
 
 def bound(name: str) -> Bound:
     loss = catalog.load("losses", name)
-    params = {"temperature": TEMPERATURE} if "temperature" in loss.params.model_fields else {}
+    params = GIVEN.get(name, {}) | ({"temperature": TEMPERATURE} if "temperature" in loss.params.model_fields else {})
     return objective.bind([Term(term=name, version=loss.version, weight=1.0, params=params)])[0]
 
 

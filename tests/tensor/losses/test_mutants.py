@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from runtime import catalog
 from runtime.contract import Loss
 from runtime.train import batches, objective, onepass
 from tests.tensor.losses import checks
+from tests.tensor.losses.bench import DIVERGENCES
 
 Patch = pytest.MonkeyPatch
 
@@ -133,6 +135,23 @@ CAUGHT_BY: list[tuple[Callable[[Patch], None], Callable[[], None]]] = [
     (chunk_means, checks.check_denominator),
     (detach_hard_label, lambda: checks.check_gradient("ce_truth")),
 ]
+
+
+#: of each divergence that is not in those checks by itself, what is no matter of the loss alone
+PATH: list[tuple[Callable[[Patch], None], Callable[[], None]]] = [
+    (mutant, partial(checks.check_values, (name,))) for name in DIVERGENCES for mutant in (invert_shift, chunk_means)
+]
+
+
+@pytest.mark.parametrize(
+    ("mutant", "check"), PATH, ids=[f"{mutant.__name__}-{check.args[0][0]}" for mutant, check in PATH]
+)
+def test_mutant_of_the_path_is_caught_in_each_divergence(
+    mutant: Callable[[Patch], None], check: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        check()
 
 
 @pytest.mark.parametrize(("mutant", "check"), CAUGHT_BY, ids=[mutant.__name__ for mutant, _ in CAUGHT_BY])

@@ -140,18 +140,18 @@ def test_the_mass_of_the_others_is_what_the_likeliest_leave() -> None:
 
 def drop_the_tail(patch: pytest.MonkeyPatch) -> None:
     """The others add nothing (DistillKit's default): the student may say anything of them."""
-    buckets = objective._buckets
+    buckets = objective.buckets
 
     def dropped(student: Tensor, known: Top, temperature: float) -> Any:
         ids, log_q, inside, rest = buckets(student, known, temperature)
         return ids, log_q, inside, known.softened(temperature)[1] + 0 * rest
 
-    patch.setattr(objective, "_buckets", dropped)
+    patch.setattr(objective, "buckets", dropped)
 
 
 def renormalise_both(patch: pytest.MonkeyPatch) -> None:
     """Only the likeliest count, made to add up to 1 on both sides (ms-swift, ModelOpt)."""
-    buckets, softened = objective._buckets, Top.softened
+    buckets, softened = objective.buckets, Top.softened
 
     def inside(student: Tensor, known: Top, temperature: float) -> Any:
         ids, log_q, log_q_K, rest = buckets(student, known, temperature)
@@ -162,7 +162,7 @@ def renormalise_both(patch: pytest.MonkeyPatch) -> None:
         log_p, rest = softened(self, temperature)
         return log_p.log_softmax(-1), torch.full_like(rest, -torch.inf)
 
-    patch.setattr(objective, "_buckets", inside)
+    patch.setattr(objective, "buckets", inside)
     patch.setattr(Top, "softened", alone)
 
 

@@ -45,7 +45,21 @@ def width(vocabulary: int, teacher: int = 64) -> Any:
     return change
 
 
+def likeliest(**given: Any) -> Any:
+    def change(data: dict[str, Any]) -> None:
+        data["training"]["stages"][0]["losses"] = [{"term": "top_k_kl", "weight": 1.0, **given}]
+
+    return change
+
+
 CLAIMS = [
+    Claim("a loss of all words", likeliest(k=512)),
+    Claim("a loss of one more", likeliest(k=513), ("KC4269",), ("than the vocabulary has", "513 of 512"),
+          severity="error"),
+    Claim("a loss of all that is stored", several(store("top_k", k=64), likeliest())),
+    Claim("a loss of more than is stored", several(store("top_k", k=63), likeliest()), ("KC4269",),
+          ("than are stored", "64 of 63", "or store more"), severity="error"),
+    Claim("a loss of more than the likeliest, which are all stored", several(store("hidden"), likeliest(k=65))),
     Claim("no store", lambda _: None),
     *(Claim(f"form {form}", store(form)) for form in ("hidden", "top_k", "full")),
     Claim("of a teacher that answers", answering, ("KC4239",), ("source `openai`",), severity="error"),

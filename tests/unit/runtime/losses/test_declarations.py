@@ -10,7 +10,9 @@ import pytest
 from runtime import catalog
 from runtime.contract import Loss
 
-NAMES = ("ce_teacher", "ce_truth", "json_args", "kl", "ranking", "clause", "reverse_kl", "tool_name")
+DIVERGENCES = {"kl", "reverse_kl", "jsd", "skew_kl", "skew_reverse_kl", "top_k_kl"}
+DISTANCES = {"acceptance", "tvd", "mse"}
+NAMES = ("ce_teacher", "ce_truth", "json_args", "ranking", "clause", "tool_name", *sorted(DIVERGENCES | DISTANCES))
 PINNED = {
     "formula",
     "direction",
@@ -32,7 +34,7 @@ def test_the_room_holds_these_losses() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_semantics_pin_every_choice(name: str) -> None:
     loss: Loss = catalog.load("losses", name)
-    assert set(loss.semantics) == PINNED
+    assert set(loss.semantics) - {"bound"} == PINNED
     assert loss.semantics["mask"] == loss.mask
     assert loss.semantics["unit"] == "nat/token"
     assert all(isinstance(choice, (str, bool)) for choice in loss.semantics.values())
@@ -42,12 +44,20 @@ def test_semantics_pin_every_choice(name: str) -> None:
 def test_temperature_is_a_parameter_exactly_where_the_semantics_use_it(name: str) -> None:
     loss: Loss = catalog.load("losses", name)
     assert ("temperature" in loss.params.model_fields) == (loss.semantics["temperature"] == "both sides")
-    assert loss.semantics["temperature_squared"] is loss.divergence
+    assert loss.semantics["temperature_squared"] is (name in DIVERGENCES)
+    assert loss.divergence is (name in DIVERGENCES or name == "mse")
+
+
+@pytest.mark.parametrize("name", catalog.names("losses"))
+def test_every_loss_says_where_it_hurts_and_whose_it_is(name: str) -> None:
+    loss: Loss = catalog.load("losses", name)
+    assert len(loss.hurts) > 40
+    assert loss.source
 
 
 def test_only_terms_that_read_the_teacher_ask_for_logits() -> None:
     needing = {name for name in NAMES if "logits" in catalog.load("losses", name).needs}
-    assert needing == {"kl", "reverse_kl", "ce_teacher"}
+    assert needing == {"ce_teacher"} | DIVERGENCES | DISTANCES
 
 
 def test_span_terms_have_masks_of_their_own() -> None:
@@ -55,7 +65,7 @@ def test_span_terms_have_masks_of_their_own() -> None:
     assert masks["tool_name"] == "tool_name"
     assert masks["json_args"] == "json_args"
     assert (masks["ranking"], masks["clause"]) == ("choice", "clause")
-    assert {masks[name] for name in ("kl", "reverse_kl", "ce_teacher", "ce_truth")} == {"response"}
+    assert {masks[name] for name in (*DIVERGENCES, *DISTANCES, "ce_teacher", "ce_truth")} == {"response"}
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, 1e6, float("nan"), float("inf"), "2"])
