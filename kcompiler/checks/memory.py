@@ -8,6 +8,7 @@ an unfavourable case is a warning.
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
@@ -25,6 +26,7 @@ from kcompiler.spec.training import Stage
 from kcompiler.tables import Machine
 from runtime import catalog
 from runtime.contract import footprint
+from runtime.contract.qat import rounded
 from runtime.contract.recipe import FLOAT32
 from runtime.contract.rounding import BITS
 from runtime.contract.targets import TARGETS
@@ -153,6 +155,11 @@ def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
             sizes.training_state(spec.student.architecture),
         )
     ]
+    if any(stage.qat is not None for stage in spec.training.stages):
+        tensors = list(sizes.tensors(spec.student.architecture))
+        names = {*rounded(spec.quantization, tensors)}
+        beside = sum(math.prod(one.shape) for one in tensors if one.name in names)
+        parts.append((f"student: 4 B × {beside:,} parameters, rounded as the package has them", FLOAT32 * beside))
     # what the teacher says is read where it is stored: no training holds the teacher
     if _reads_logits(spec.training.stages) and spec.teacher.store is None:
         parts += [_held(spec, number, world) for _, number, _, _ in _teachers(spec, world)]
@@ -355,7 +362,7 @@ CHECKS = (
     Check(_known, "hardware"),
     Check(_runs, "hardware"),
     Check(_serves, "hardware", "student", "shapes", "quantization", "export"),
-    Check(_learns, "hardware", "student", "shapes", "training", "teacher", "execution"),
+    Check(_learns, "hardware", "student", "shapes", "training", "teacher", "execution", "quantization"),
     Check(_passes, "training"),
     Check(_bootstraps, "hardware", "teacher", "shapes", "execution"),
     Check(_teacher, "hardware", "teacher", "execution"),

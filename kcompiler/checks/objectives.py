@@ -227,13 +227,13 @@ def _schedule(stage: Stage, term: Loss, tree: Tree, pointer: str) -> Iterator[Di
 def _names(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """A stage's name stands in the journal, the reports and the package: it must not promise another training."""
     for s, stage in enumerate(spec.training.stages):
-        if "qat" in stage.name.split("-"):
+        if stage.qat is None and "qat" in stage.name.split("-"):
             yield tree.diagnostic(
                 "KC4611",
                 f"/training/stages/{s}/name",
                 f"stage `{stage.name}` would not be quantization-aware",
-                label="every stage trains in float32; the package is quantized when it is converted",
-                help="give the stage another name",
+                label="it trains in float32; the package is quantized when it is converted",
+                help="write `qat: {start: 0.0}` in it, or give it another name",
             )
 
 

@@ -9,6 +9,7 @@ from kcompiler.facts.errata import avoided
 from kcompiler.lower.nodes import Nodes
 from runtime import catalog
 from runtime.contract.activations import chosen, matrices, plain
+from runtime.contract.qat import rounded
 
 
 class Delivery(Nodes):
@@ -70,16 +71,14 @@ class Delivery(Nodes):
             after=["tokenizer", "probe"],
         )
         quantization = self.spec.quantization
-        recipe = {
-            "default": quantization.default.model_dump(),
-            "rules": [rule.model_dump() for rule in quantization.rules],
-        }
+        recipe = self._recipe()
         islands = list(quantization.islands)
         # layer by layer: a report about some of what a pattern matches would be whole in itself
         match = [] if quantization.activations is None else quantization.activations.match
-        named = matrices(sizes.tensors(self.spec.student.architecture))
+        tensors = list(sizes.tensors(self.spec.student.architecture))
+        named = matrices(tensors)
         activations = [plain(name) for name in chosen(match, named)]
-        stored = {}
+        stored, stages = {}, self.spec.training.stages
         if quantization.calibration is not None:
             self.add(
                 "calibrate",
@@ -95,6 +94,9 @@ class Delivery(Nodes):
                 after=["tokenizer", "probe"],
             )
             stored = {"stored": "step:calibrate#stored"}
+        # what the last stage trained with rounded weights, the package holds
+        aware = bool(stages) and stages[-1].qat is not None
+        trained = {"training": f"step:train-{stages[-1].name}#report"} if aware else {}
         self.add(
             "convert",
             "convert",
@@ -123,6 +125,7 @@ class Delivery(Nodes):
                 **self.spec.export.model_dump(),
                 "calibrated": bool(stored),
                 "activations": activations,
+                "qat": rounded(quantization, tensors) if trained else [],
                 **covering,
             },
             {
@@ -131,6 +134,7 @@ class Delivery(Nodes):
                 "goldens": "step:export#goldens",
                 **model,
                 **stored,
+                **trained,
             },
             origin="/quantization",
         )

@@ -97,6 +97,14 @@ class Nodes:
         stages = self.spec.training.stages
         return f"step:train-{stages[-1].name}#checkpoint" if stages else self._start()
 
+    def _recipe(self) -> dict[str, Any]:
+        """How weights are stored, as steps take it."""
+        quantization = self.spec.quantization
+        return {
+            "default": quantization.default.model_dump(),
+            "rules": [rule.model_dump() for rule in quantization.rules],
+        }
+
     def _start(self) -> str:
         """The weights that the student has before anything is trained."""
         checkpoint = self.spec.student.checkpoint

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kcompiler.facts import sizes
 from kcompiler.facts.lengths import lengths
 from kcompiler.facts.placing import chunk_tokens
 from kcompiler.facts.stored import means, temperatures
 from kcompiler.lower.nodes import Nodes
 from kcompiler.spec import Spec
 from runtime import catalog
+from runtime.contract.qat import rounded
 from runtime.contract.signals import Likeliest
 from runtime.contract.validation import TOTAL, Validation
 from runtime.contract.weights import Weights
@@ -170,6 +172,17 @@ class Training(Nodes):
             after=["tokenizer"],
         )
 
+    def _rounding(self, stage: Any) -> dict[str, Any] | None:
+        """With which rounded weights a stage computes, and from which step on."""
+        if stage.qat is None:
+            return None
+        return {
+            "recipe": self._recipe(),
+            "tensors": rounded(self.spec.quantization, sizes.tensors(self.spec.student.architecture)),
+            "from_step": stage.qat.first(stage.steps),
+            "learning_rate_factor": stage.qat.learning_rate_factor,
+        }
+
     def _train(self, stage: Any, terms: list[dict[str, Any]], index: int, baseline: str = "") -> None:
         """One stage of the student or of a baseline, which starts where the same stage of it says."""
         who = f"train-{baseline}-" if baseline else "train-"
@@ -216,6 +229,7 @@ class Training(Nodes):
                 "precision": self.spec.execution.precision,
                 "teacher_weights": self._weights if before else None,
                 "validation": _validation(stage.validation, [term["term"] for term in terms]),
+                "qat": self._rounding(stage),
                 # what a baseline was on the way nobody asks
                 "keeps_states": stage.validation is not None and not baseline,
             },

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from kcompiler.spec.base import ROOM, Name, Plugged, Section
 from runtime.contract.optimizer import Optimizer, Schedule
+from runtime.contract.qat import QuantizationAware
 from runtime.contract.units import unit
 from runtime.contract.validation import Validation
 
@@ -104,6 +105,11 @@ class Stage(Section):
     validation: Validating | None = Field(
         default=None,
         description="Validate while training: the student of the stage is then its best state. Absent: its last.",
+    )
+    qat: QuantizationAware | None = Field(
+        default=None,
+        description="Train with the weights that the package will hold: those that `quantization` stores in integers, "
+        "rounded by the very function of the conversion. The last stage only. Absent: weights are rounded afterwards.",
     )
 
 

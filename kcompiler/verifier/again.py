@@ -415,11 +415,28 @@ def _calibration_unlike(asked: Data, data: Data) -> Iterator[str]:
         yield "activations"
 
 
+def _training_unlike(asked: Data, data: Data) -> Iterator[str]:
+    wanted, told = asked.get("qat"), data.get("qat")
+    if not wanted or not told:
+        if wanted or told:
+            yield "rounded weights"
+    else:
+        if not _same(wanted["tensors"], [one["tensor"] for one in told["matrices"]]):
+            yield "rounded matrices"
+        for name in ("from_step", "learning_rate_factor"):
+            if told[name]["value"] != wanted[name]:
+                yield name
+        steps, made = told["steps"], data["steps"]["value"]
+        if steps.get("n") != made or steps.get("k") != max(made - wanted["from_step"], 0):
+            yield "rounded steps"
+
+
 UNLIKE: Mapping[str, Callable[[Any, Any], Iterator[str]]] = {
     "coreml.device": ondevice.unlike,
     "benchmark": _benchmark_unlike,
     "parity": _parity_unlike,
     "quantization.calibration": _calibration_unlike,
+    "training": _training_unlike,
     "coreml.parity": lacking.parity,
     "quantization.ledger": lacking.ledger,
     "onnx.parity": lacking.onnx,

@@ -121,6 +121,9 @@ def _read_back(asked: Data, data: Data) -> Iterator[str]:
     layers = asked.get("activations", [])
     if layers and data["activations"].get("n") != saved // 2 * len(layers):
         yield "activations: layers"
+    matrices = asked.get("qat", [])
+    if matrices and data["trained"].get("n") != len(matrices):
+        yield "trained: matrices"
 
 
 def ledger(asked: Data, data: Data) -> Iterator[str]:

@@ -142,6 +142,8 @@ class Training:
     abreast: int = 1
     #: whether products are in 16 bits
     half: bool = False
+    #: parameters that are rounded for each step, and stand beside themselves
+    rounded: int = 0
 
     def parts(self) -> dict[str, int]:
         """What is there at the moment of a step that takes the most."""
@@ -158,6 +160,7 @@ class Training:
             "further_gradients": self.parameters * FLOAT32 * self.abreast * (self.abreast > 1),
             # embedding and head write a gradient each, also where they are one tensor
             "embedding_gradient": embedding * FLOAT32 * a.tie_word_embeddings * self.abreast,
+            "rounded": self.rounded * FLOAT32,
             # weights in the floats of products, made once for each pass
             "casts": (self.parameters - embedding) * FLOAT32 // 2 * self.half,
             "activations": activations(

@@ -144,6 +144,8 @@ def _packages(asked: Data, data: Data) -> Iterator[str]:
         yield f"packages: {stored} quantized tensors, and each of {saved} functions has one at least"
     if layers := asked.get("activations"):
         yield from _exactly("packages", "layers that read integers", data["activations"].get("n"), saved * len(layers))
+    if matrices := asked.get("qat"):
+        yield from _exactly("packages", "matrices as trained", data["trained"].get("n"), len(matrices))
 
 
 def ledger_unlike(asked: Data, data: Data) -> Iterator[str]:

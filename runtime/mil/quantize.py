@@ -15,6 +15,7 @@ A sparse tensor keeps the given part of its weights, the largest in magnitude, i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeAlias
@@ -148,12 +149,22 @@ def _by_scale(weight: Float, asked: Weights, largest: Float) -> Quantized:
     qmax = QMAX[asked.weights]
     exact = largest / np.float32(qmax)
     scale = exact.astype(np.float16)
-    short = scale.astype(np.float32) < exact
+    # of the smallest float32 numbers the quotient is zero, which is no scale
+    short = (scale.astype(np.float32) < exact) | (scale == 0)
     scale[short] = np.nextafter(scale[short], np.float16(np.inf))
     # zeros alone have no scale; any positive one represents them exactly
     scale[largest == 0] = np.float16(1.0)
     step = spread(scale.astype(np.float32), weight.shape)
     return Quantized(np.clip(np.rint(weight / step), -qmax, qmax).astype(np.int8), scale)
+
+
+def digests(stored: Quantized) -> tuple[str, str]:
+    """SHA-256 of the integers, a byte each, and of the float16 scales, little-endian; both in the order of rows,
+    whatever axes of one they have."""
+    codes, scales = (
+        hashlib.sha256(np.ascontiguousarray(part, part.dtype.newbyteorder("<"))).hexdigest() for part in stored
+    )
+    return codes, scales
 
 
 def laid(stored: Form, shape: Sequence[int]) -> Form:

@@ -40,8 +40,8 @@ FARTHEST = 4
 
 @dataclass(frozen=True)
 class Finding:
-    """One departure: `kind` is missing, extra, type, granularity, shape, value, recipe, interface, target, island
-    or activation."""
+    """One departure: `kind` is missing, extra, type, granularity, shape, value, recipe, interface, target, island,
+    activation or trained."""
 
     kind: str
     function: str
@@ -216,18 +216,18 @@ def _values(
         yield Finding("shape", function, tensor, f"stored {stored.shape}, checkpoint {truth.shape}")
         return
     if stored.op_type in ("const", CAST_OP):
-        held = _elements(package, operation, "val" if stored.op_type == "const" else "source_val")
+        held = elements(package, operation, "val" if stored.op_type == "const" else "source_val")
         if held is None or not np.array_equal(held.astype(np.float16), truth.astype(np.float16)):
             yield Finding("value", function, tensor, "is not the float16 rounding of the checkpoint's tensor")
         return
     if stored.op_type == SPARSE_OP:
-        mask, kept = _mask(package, operation, truth), _elements(package, operation, "nonzero_data")
+        mask, kept = _mask(package, operation, truth), elements(package, operation, "nonzero_data")
         why = "holds no mask or no data" if mask is None or kept is None else _sparse(mask, kept, truth, asked)
         if why:
             yield Finding("value", function, tensor, why)
         return
     parts = PARTS[stored.op_type]
-    data, table = (_elements(package, operation, part) for part in parts[:2])
+    data, table = (elements(package, operation, part) for part in parts[:2])
     if data is None or table is None:
         yield Finding("value", function, tensor, f"holds no {parts[0]} or no {parts[1]}")
         return
@@ -238,19 +238,19 @@ def _values(
     if any(size % parts for size, parts in zip(truth.shape, table.shape, strict=False)):
         yield Finding("granularity", function, tensor, f"{parts[1]} {table.shape} does not divide {truth.shape}")
     elif tensor in chosen:
-        offset = _elements(package, operation, parts[2])
+        offset = elements(package, operation, parts[2])
         if why := _chosen(data, table, offset, chosen[tensor], truth, asked):
             yield Finding("value", function, tensor, why)
     elif stored.op_type == PALETTE_OP:
         if why := _palette(data, table.astype(np.float32), truth):
             yield Finding("value", function, tensor, why)
     else:
-        yield from _scaled(function, tensor, data, table, _elements(package, operation, parts[2]), truth)
+        yield from _scaled(function, tensor, data, table, elements(package, operation, parts[2]), truth)
 
 
 def _mask(package: Package, operation: Operation, truth: Float) -> NDArray[np.float32] | None:
     """The mask of a sparse tensor, one number for each element; before iOS 18 it is a stream of bits."""
-    held = _elements(package, operation, "mask")
+    held = elements(package, operation, "mask")
     if held is None or "shape" not in operation.inputs:
         return held
     return unpack(held.astype(np.uint8), 1, truth.size, signed=False).astype(np.float32)
@@ -328,7 +328,8 @@ def _palette(indices: NDArray[Any], lut: Float, truth: Float) -> str:
     return ""
 
 
-def _elements(package: Package, operation: Operation, parameter: str) -> NDArray[np.float32] | None:
+def elements(package: Package, operation: Operation, parameter: str) -> NDArray[np.float32] | None:
+    """What a parameter of a stored constant holds, in its stored numbers; None where it is not there."""
     group = operation.inputs.get(parameter)
     if not group or not isinstance(group[0], Literal):
         return None

@@ -34,6 +34,7 @@ from runtime.mil.program import Function
 from runtime.mil.quantize import Form
 from runtime.mil.stored import NOTHING, Stored
 from runtime.mil.stored import scales as scales_of
+from runtime.mil.trained_readback import Digests, Trained, of_report, trained
 from runtime.steps.verify import VerifyParams
 
 ATTESTATION = "L2"
@@ -126,9 +127,11 @@ def read_back(
     checkpoint: Tensors,
     stored: Mapping[str, Form] = NOTHING,
     scales: Mapping[str, np.float16] = MappingProxyType({}),
+    qat: Mapping[str, Digests] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Sections `recipe`, `islands`, `interface` and, where layers read integers, `activations` of the report, over all
-    packages of both variants. What reads integers otherwise than declared departs from the recipe."""
+    """Sections `recipe`, `islands`, `interface` and, where layers read integers, `activations`, and where weights were
+    trained as they are stored, `trained` of the report, over all packages of both variants. What reads integers
+    otherwise than declared, or was not trained, departs from the recipe."""
     of = {part: contracts.part(contract, part) for part in contracts.parts(contract)}
     # a package as findings name it, its variant, what is declared of it, and itself
     every = [
@@ -145,9 +148,11 @@ def read_back(
     names = [name for name, *_ in every]
     faces = list(zip(names, (interface_readback.interface(one, part) for _, _, part, one in every), strict=True))
     rounded = [activations(one, part, scales if recipes[v] is not None else {}) for _, v, part, one in every]
+    learnt = [trained(one, part, qat if recipes[v] is not None else {}) for _, v, part, one in every]
     forms = [
         *zip(names, (found.findings for _, found in recipe), strict=True),
         *zip(names, (one.findings for one in rounded), strict=True),
+        *zip(names, (one.findings for one in learnt), strict=True),
         ("", readback.unheld(contract)),
     ]
     narrowed = [
@@ -178,6 +183,7 @@ def read_back(
             "findings": _listed(narrowed),
         },
         **_activations(rounded, scales),
+        **_trained(learnt, qat),
         "interface": {
             "violations": _violations(faces, sum(len(part.functions) for _, _, part, _ in every), "finding"),
             "findings": _listed(faces),
@@ -190,6 +196,16 @@ def _activations(rounded: Sequence[Rounded], scales: Mapping[str, np.float16]) -
     if not scales:
         return {}
     return {"activations": facts.rate(sum(one.held for one in rounded), sum(one.asked for one in rounded))}
+
+
+def _trained(learnt: Sequence[Trained], qat: Mapping[str, Digests]) -> dict[str, Any]:
+    """Of the matrices that were trained as they are stored, those that every function holds bit for bit."""
+    if not qat:
+        return {}
+    found, wrong = (
+        frozenset[str]().union(*each) for each in zip(*((one.found, one.wrong) for one in learnt), strict=True)
+    )
+    return {"trained": facts.rate(len(found - wrong), len(qat))}
 
 
 def _within(islands: Sequence[str], part: contracts.Contract, contract: contracts.Contract) -> list[str]:
@@ -209,6 +225,7 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     stored = Stored(takes["stored"]) if params.calibrated else None
     integers = chosen(params.activations, matrices(contract.tensors))
     scales = {} if stored is None else scales_of(stored, integers)
+    qat = of_report(takes["training"], params.qat, ctx.digests["checkpoint"]) if params.qat else {}
     recipes: dict[str, Recipe | None] = {"fp16": None, "quantized": params.recipe}
     opened = {variant: pieces.opened(takes["package"], variant, contract) for variant in recipes}
     modes: dict[str, Mode] = {"float32": "exact32", **dict.fromkeys(opened, params.mode)}
@@ -227,7 +244,7 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     data = {
         "attestation": ATTESTATION,
         "variants": variants,
-        **read_back(opened, contract, recipes, params.islands, checkpoint, stored or NOTHING, scales),
+        **read_back(opened, contract, recipes, params.islands, checkpoint, stored or NOTHING, scales, qat),
         "functions_present": facts.rate(present, len(opened) * len(due)),
         "provenance": {"violations": facts.measured(len(problems), "finding"), "findings": problems},
         "residency": facts.unavailable(ON_A_MAC, "ratio"),

@@ -13,6 +13,7 @@ from runtime.contract.architecture import Architecture
 from runtime.contract.code import TRAINING
 from runtime.contract.optimizer import Optimizer, Schedule
 from runtime.contract.placing import Card, Device, Precision, Tolerance, promise
+from runtime.contract.qat import Rounding
 from runtime.contract.rounding import Rounded
 from runtime.contract.validation import Validation
 
@@ -65,6 +66,8 @@ class TrainParams(Params):
     teacher_weights: Rounded | None = None
     #: rows of the split `validation` are looked at, the best state is kept, and the training may end early
     validation: Validation | None = None
+    #: from which step on losses are those of rounded weights, and of which; None: all of it is trained in float32
+    qat: Rounding | None = Field(default=None, exclude_if=lambda rounding: rounding is None)
     #: whether states on the way are given, too: milestones and the last three
     keeps_states: bool = False
 

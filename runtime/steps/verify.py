@@ -12,6 +12,7 @@ from runtime.contract import Context, Port, Ports, Step
 from runtime.contract.authoring import Profile
 from runtime.contract.chunks import MOST
 from runtime.contract.covering import Covering
+from runtime.contract.qat import KIND
 from runtime.contract.recipe import Recipe
 from runtime.contract.targets import ComputeUnits, Deployment, Strategy
 
@@ -33,6 +34,8 @@ class VerifyParams(Covering):
     calibrated: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
     #: linear layers that read integers (`runtime.contract.activations`), by scales that calibration chose
     activations: list[str] = Field(default_factory=list, exclude_if=lambda patterns: not patterns)
+    #: matrices that were trained with rounded weights, by name: the package holds what the training says of them
+    qat: list[str] = Field(default_factory=list, exclude_if=lambda tensors: not tensors)
     mode: Literal["exact32", "fp16_round", "fp16_strict"] = "fp16_round"
 
 
@@ -45,7 +48,9 @@ def takes(params: VerifyParams) -> Ports:
         "tokenizer": Port(kind="tokenizer"),
         "dataset": Port(kind="dataset"),
     }
-    return {**ports, "stored": Port(kind="stored")} if params.calibrated else ports
+    if params.calibrated:
+        ports["stored"] = Port(kind="stored")
+    return {**ports, "training": Port(kind="report", report=KIND)} if params.qat else ports
 
 
 def run(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> None:
@@ -67,8 +72,10 @@ STEP = Step(
         "runtime.contract.covering",
         "runtime.contract.chunks",
         "runtime.contract.authoring",
+        "runtime.contract.qat",
         "runtime.contract.recipe",
         "runtime.contract.report",
+        "runtime.contract.strict_json",
         "runtime.contract.targets",
     ),
     lighter="take a smaller student, or shorter shapes",

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from runtime import digest
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
+from runtime.contract.qat import Rounding
 from runtime.contract.record import Answer
 from runtime.contract.rows import Row, answered, load, prompt_of
 from runtime.contract.splits import TRAIN, VALIDATION
@@ -163,7 +164,7 @@ def course(trainer: Trainer, ctx: Context) -> dict[str, str]:
             }
             for bound in trainer.terms
         ],
-        "rates": [learning_rate(step, params.steps, params.optimizer) for step in steps],
+        "rates": [learning_rate(step, params.steps, params.optimizer, params.qat) for step in steps],
         "groups": [[*group["betas"], group["eps"], group["weight_decay"]] for group in trainer.optimizer.param_groups],
         "clip": params.optimizer.clip_norm,
         "rows": trainer.corpus.digest(),
@@ -177,6 +178,7 @@ def course(trainer: Trainer, ctx: Context) -> dict[str, str]:
         "threads": params.threads,
         "place": [str(trainer.place.device), str(trainer.place.teacher), trainer.place.precision],
         "teacher_weights": params.teacher_weights,
+        "qat": None if params.qat is None else _rounding(params.qat),
         "kernels": host.kernels(),
         "products": products(),
         "seed": trainer.seed,
@@ -186,10 +188,21 @@ def course(trainer: Trainer, ctx: Context) -> dict[str, str]:
     return checkpointing.course(value)
 
 
+def _rounding(asked: Rounding) -> list[object]:
+    forms = [[rule.match, rule.said] for rule in asked.recipe.rules]
+    return [asked.from_step, asked.recipe.default.said, forms, list(asked.tensors)]
+
+
 def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by: str) -> None:
     """Train as `params` say and write ports `checkpoint` and `report`. Raises Refusal as the parts do."""
     terms = objective.bind(params.losses, of_top=params.signals == "top_k")
     _check_needs(params, terms)
+    if params.qat is not None and params.precision != "fp32":
+        raise Refusal(
+            f"weights that were rounded as the package has them would be rounded again, to {params.precision}",
+            place="execution.precision",
+            action="write `precision: fp32` to train with rounded weights",
+        )
     words = tokenizer.load(takes["tokenizer"])
     corpus, left_out = corpus_of(takes, words, terms, params)
     if left_out:
@@ -255,6 +268,8 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
                 seed=ctx.seed,
                 place=place,
             )
+            if trainer.rounded is not None:
+                room.rounded = trainer.rounded.parameters
             # of the teacher's passes over all rows
             gauge.give_back()
             room.abreast = trainer.lots
@@ -267,6 +282,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
             record = trainer.run(Store(folder, course(trainer, ctx)), ctx)
             made_by_whom = products() if place.exact else "torch"
     states = _give_states(trainer, takes["tokenizer"], ctx) if params.keeps_states else []
+    trained = None if trainer.rounded is None else trainer.rounded.told(trainer.rounded.settle(), record.steps)
     out = ctx.out("checkpoint")
     # whatever comes next is judged on the CPU, as what enters is
     build.save(student.to("cpu"), out)
@@ -283,6 +299,8 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         told["signals"] = kept.told
     told["compiled"] = sorted(name for name, why in compiled.items() if not why)
     told["entry"] = admission.data(admission.examine(student))
+    if trained is not None:
+        told["qat"] = trained
     if trainer.validator is not None:
         told["validation"] = told_validation(record, trainer, states, not_watched)
     if params.needs_answers:
@@ -327,6 +345,8 @@ def _give_states(trainer: Trainer, words: Path, ctx: Context) -> list[tuple[int,
     assert trainer.record.selection is not None
     for one in trainer.record.selection.kept:
         trainer.take(one.step)
+        if trainer.rounded is not None:
+            trainer.rounded.settle()
         out = ctx.out("states") / f"step-{one.step:08d}"
         build.save(trainer.student, out)
         tokenizer.beside(words, out)

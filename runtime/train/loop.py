@@ -28,6 +28,7 @@ from runtime.train.batches import Batch, Corpus, rows_of
 from runtime.train.checkpointing import Keeper, State, Store, capture, restore
 from runtime.train.objective import Bound
 from runtime.train.place import HERE, Place
+from runtime.train.qat import RoundedWeights
 from runtime.train.record import Point, Record
 from runtime.train.schedule import learning_rate, weight_at
 from runtime.train.selecting import Selection
@@ -130,6 +131,8 @@ class Trainer:
         self.lots = abreast.lots_for(student, params.threads) if whole and place.exact else 1
         self.abreast = Abreast(self.lots)
         self.validator: Validator | None = None
+        #: of a student that is trained with rounded weights
+        self.rounded = None if params.qat is None else RoundedWeights(student, params.qat)
 
     def watch(self, corpus: Corpus, teacher: Taught | None, folder: Path) -> None:
         """Validate by these rows, which are not learnt from. Raises Refusal as `Validator`."""
@@ -220,26 +223,54 @@ class Trainer:
 
     def step(self, step: int) -> None:
         """One optimiser step. Raises Refusal for a loss or gradient that is not finite, and for a zero gradient."""
-        with self._rounded():
+        with self._narrow():
             try:
                 self._step(step)
             except gradients.Diverged as found:
                 rows = rows_of(self.seed, step, self.params.batch_size, len(self.corpus))
-                raise found.found(diagnosing.place_of(self, rows)) from None
+                with self._weights(step):
+                    where = diagnosing.place_of(self, rows)
+                raise found.found(where) from None
 
-    def _rounded(self) -> contextlib.AbstractContextManager[None]:
+    def _narrow(self) -> contextlib.AbstractContextManager[None]:
         return head.rounded(self.place.precision == "bf16" and self.place.device.type == "cuda")
+
+    def _weights(self, step: int) -> contextlib.AbstractContextManager[None]:
+        """Within the context the student computes with the weights that it is to have at a step."""
+        return contextlib.nullcontext() if self.rounded is None else self.rounded.at(step)
 
     def _step(self, step: int) -> None:
         params = self.params
         rows = rows_of(self.seed, step, params.batch_size, len(self.corpus))
         batch = self.corpus.batch(rows, params.micro_batch, packed=params.packing, lots=self.lots)
         weights = [weight_at(step, bound.term.weight, bound.term.schedule) for bound in self.terms]
-        rate = learning_rate(step, params.steps, params.optimizer)
+        rate = learning_rate(step, params.steps, params.optimizer, params.qat)
         # before new gradients are written, so that two sets of them never exist
         self.optimizer.zero_grad(set_to_none=True)
+        with self._weights(step):
+            values_K, reaches = self._gradient(batch, weights, measured=step in self.course.measured)
+        self._observe(step, batch, values_K, weights, rate, reaches)
+        self._widen(batch)
+        self.scaling.unscale(self.optimizer)
+        # measured before it is clipped: clipping by a length that is no number would wipe out what it is of
+        norm = torch.nn.utils.get_total_norm([one.grad for one in self.parameters if one.grad is not None])
+        if not math.isfinite(float(norm)) and not self.scaling.excuses():
+            named = {name: one.grad for name, one in self.student.named_parameters()}
+            raise gradients.without_length(named, step)
+        torch.nn.utils.clip_grads_with_norm_(self.parameters, self.params.optimizer.clip_norm, norm)
+        self.record.skipped += not math.isfinite(float(norm))
+        self.record.clipped += math.isfinite(float(norm)) and float(norm) > self.params.optimizer.clip_norm
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.scaling.step(self.optimizer)
+        self.record.steps = step + 1
+
+    def _gradient(
+        self, batch: Batch, weights: Sequence[float], *, measured: bool
+    ) -> tuple[Tensor, list[gradients.Reach] | None]:
+        """values_K of a batch, whose gradient then stands in the parameters, and, `measured`, that of each term."""
+        params, reaches = self.params, None
         denominators = objective.totals(batch.masks_N)
-        measured, reaches = step in self.course.measured, None
         scaled = [weight * self.scaling.factor for weight in weights]
         whole = len(batch.groups) == 1 or (params.micro_batch is None and self.lots == 1)
         # a graph that is kept for the next term keeps what its layers computed again, too
@@ -256,21 +287,7 @@ class Trainer:
             if measured:
                 reaches = self._measured(lambda factor: self._reaches(parts, denominators, factor))
             values_K = self._backward(parts, denominators, self.terms, scaled)
-        self._observe(step, batch, values_K, weights, rate, reaches)
-        self._widen(batch)
-        self.scaling.unscale(self.optimizer)
-        # measured before it is clipped: clipping by a length that is no number would wipe out what it is of
-        norm = torch.nn.utils.get_total_norm([one.grad for one in self.parameters if one.grad is not None])
-        if not math.isfinite(float(norm)) and not self.scaling.excuses():
-            named = {name: one.grad for name, one in self.student.named_parameters()}
-            raise gradients.without_length(named, step)
-        torch.nn.utils.clip_grads_with_norm_(self.parameters, self.params.optimizer.clip_norm, norm)
-        self.record.skipped += not math.isfinite(float(norm))
-        self.record.clipped += math.isfinite(float(norm)) and float(norm) > self.params.optimizer.clip_norm
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.scaling.step(self.optimizer)
-        self.record.steps = step + 1
+        return values_K, reaches
 
     def _widen(self, batch: Batch) -> None:
         """Keep how much was in the student at once, for the formula of its memory: of passes one after the other the
@@ -379,7 +396,7 @@ class Trainer:
             ctx.progress(done, self.params.steps, f"validating: {lots} of {validator.lots} lots")
 
         try:
-            with self._rounded():
+            with self._narrow(), self._weights(done):
                 validator.look(done, selection, tell)
         except Stopped:
             keeper.save(done)

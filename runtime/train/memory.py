@@ -103,6 +103,8 @@ class Room:
         self._params, self._longest, self._device, self.gauge = params, longest, device, Gauge(device)
         #: of the student; 0 before it is built
         self.parameters = 0
+        #: of these, how many stand beside themselves as the package will have them
+        self.rounded = 0
         self.taught: Taught | None = None
         #: passes that go through the student at the same time
         self.abreast = 1
@@ -129,6 +131,7 @@ class Room:
             libraries=self._libraries,
             abreast=self.abreast,
             half=params.precision != "fp32",
+            rounded=self.rounded,
         )
 
     def advice(self, there: int | None) -> str:

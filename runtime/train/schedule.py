@@ -6,9 +6,15 @@ import math
 
 from runtime.contract import Refusal
 from runtime.contract.optimizer import Optimizer, Schedule
+from runtime.contract.qat import Rounding
 
 
-def learning_rate(step: int, steps: int, optimizer: Optimizer) -> float:
+def learning_rate(step: int, steps: int, optimizer: Optimizer, rounding: Rounding | None = None) -> float:
+    """Rate of a step: `course`, times the factor of a training whose weights are rounded by then."""
+    return course(step, steps, optimizer) * (1.0 if rounding is None else rounding.factor(step))
+
+
+def course(step: int, steps: int, optimizer: Optimizer) -> float:
     """Rate of step 0 ≤ `step` < `steps`: linear warm-up that reaches the peak in its last step, then cosine from the
     peak down to `final_fraction` of it (SGDR without restarts, arXiv 1608.03983) or constant."""
     peak, warm = optimizer.learning_rate, optimizer.warmup_steps

@@ -161,7 +161,7 @@ def _schedule(schedule: Schedule | None) -> dict[str, float] | None:
 def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made_by: str) -> dict[str, Any]:
     """training.json: what made this checkpoint, as the run used it, without clock, path or machine."""
     params = trainer.params
-    rates = [learning_rate(step, params.steps, params.optimizer) for step in range(record.steps)]
+    rates = [learning_rate(step, params.steps, params.optimizer, params.qat) for step in range(record.steps)]
     matrices, vectors = trainer.optimizer.param_groups
     return {
         "schema_version": "1.0",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from runtime.contract import calibration, lacking, ondevice, parity, regression, speed
+from runtime.contract import calibration, lacking, ondevice, parity, qat, regression, speed
 
 Report = Mapping[str, Any]
 
@@ -26,6 +26,7 @@ UNLIKE: Mapping[str, Callable[[Any, Any], Iterator[str]]] = {
     parity.KIND: parity.unlike,
     ondevice.KIND: ondevice.unlike,
     calibration.KIND: calibration.unlike,
+    qat.KIND: qat.unlike,
     lacking.PARITY: lacking.parity_unlike,
     lacking.LEDGER: lacking.ledger_unlike,
     lacking.ONNX: lacking.onnx_unlike,

@@ -82,6 +82,10 @@ WRONG: dict[str, dict[str, Change]] = {
             # of four functions each
             data.update(activations={"tag": "measured", "unit": "ratio", "value": 1.0, "k": 4, "n": 4}),
         ),
+        "one of the matrices that were trained": lambda asked, data: (
+            asked.update(qat=["model.layers.0.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.weight"]),
+            data.update(trained={"tag": "measured", "unit": "ratio", "value": 1.0, "k": 1, "n": 1}),
+        ),
         "more layers": lambda asked, _: asked.update(layers=4),
         "more prompts": lambda asked, _: asked.update(golden_prompts=3),
         "more steps": lambda asked, _: asked.update(decode_steps=5),

@@ -1,0 +1,151 @@
+"""A package is held to what was trained with rounded weights: one other integer or scale is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from runtime import digest
+from runtime.contract import BrokenEvidence
+from runtime.contract import program as contracts
+from runtime.contract.recipe import Recipe, Rule, Weights
+from runtime.contract.report import hex_of
+from runtime.mil import package
+from runtime.mil.quantize import Quantized, digests, quantize
+from runtime.mil.trained_readback import Digests, of_report, trained
+from runtime.mil.verify import verify
+from runtime.steps.verify import VerifyParams
+from tests.tensor.coreml.conftest import COVERING, RECIPE, Converted, make
+from tests.tensor.export.world import Stage
+
+INT4 = Recipe(
+    default=Weights(weights="int4", granularity="per_block", block=32), rules=[Rule(match="*norm*", weights="fp16")]
+)
+
+
+def learnt(checkpoint: Path, recipe: Recipe) -> dict[str, Digests]:
+    """What a training would say of a checkpoint."""
+    weights = load_file(checkpoint / "model.safetensors")
+    found = {}
+    for name, weight in weights.items():
+        form = recipe.of(name).plain
+        if weight.ndim > 1 and form.weights != "fp16":
+            stored = quantize(weight, form)
+            assert isinstance(stored, Quantized)
+            found[name] = Digests(*digests(stored))
+    return found
+
+
+def read(converted: Converted, asked: Mapping[str, Digests]) -> Any:
+    contract = contracts.load(converted.takes["package"])
+    return trained(package.open(converted.takes["package"] / "quantized.mlpackage"), contract, asked)
+
+
+def test_what_conversion_makes_is_what_was_trained(converted: Converted) -> None:
+    asked = learnt(converted.takes["checkpoint"], RECIPE)
+    found = read(converted, asked)
+    assert (found.findings, found.wrong, found.found) == ([], frozenset(), frozenset(asked))
+    assert "model.embed_tokens.weight" in asked
+
+
+@pytest.mark.parametrize(("part", "words"), [("codes", "its integers are not"), ("scales", "its scales are not")])
+def test_one_other_byte_is_named(converted: Converted, part: str, words: str) -> None:
+    """Of one integer, and of one scale: what was trained is another checkpoint's."""
+    name = "model.layers.0.mlp.up_proj.weight"
+    weight = load_file(converted.takes["checkpoint"] / "model.safetensors")[name]
+    stored = quantize(weight, RECIPE.default)
+    assert isinstance(stored, Quantized)
+    other = Quantized(stored.data.copy(), stored.scale.copy())
+    if part == "codes":
+        other.data[3, 5] += 1
+    else:
+        other.scale[3] = np.nextafter(other.scale[3], np.float16(np.inf))
+    asked = {**learnt(converted.takes["checkpoint"], RECIPE), name: Digests(*digests(other))}
+    found = read(converted, asked)
+    assert found.wrong == {name}
+    assert {(one.kind, one.subject) for one in found.findings} == {("trained", name)}
+    assert all(words in one.message for one in found.findings)
+    # in every function
+    assert len(found.findings) == 3
+
+
+def test_what_is_stored_without_integers_is_named(converted: Converted) -> None:
+    name = "model.layers.0.input_layernorm.weight"
+    found = read(converted, {name: Digests("0" * 64, "0" * 64)})
+    assert {one.message for one in found.findings} == {"is stored by const, and was trained in integers"}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"recipe": INT4},
+        {"islands": ("rms_norm", "logits")},
+        {"recipe": INT4, "tie_word_embeddings": False, "islands": ("rms_norm", "logits")},
+    ],
+    ids=["int4", "a head in float32", "a head of its own in float32"],
+)
+def test_forms_and_islands(tmp_path: Path, how: dict[str, Any]) -> None:
+    one = make(tmp_path, **how)
+    asked = learnt(one.takes["checkpoint"], how.get("recipe", RECIPE))
+    found = read(one, asked)
+    assert (found.findings, found.found) == ([], frozenset(asked))
+
+
+def report_of(converted: Converted, asked: Mapping[str, Digests]) -> dict[str, Any]:
+    """What `verify` reads of the report of a training."""
+    matrices = [{"tensor": name, "codes_sha256": one.codes, "scales_sha256": one.scales} for name, one in asked.items()]
+    marks = {"model": hex_of(digest.of_folder(converted.takes["checkpoint"]))}
+    return {"kind": "training", "fingerprints": marks, "data": {"qat": {"matrices": matrices}}}
+
+
+def verified(converted: Converted, root: Path, report: dict[str, Any], tensors: list[str]) -> dict[str, Any]:
+    folder = root / "training"
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    takes = {**converted.takes, "training": folder}
+    stage = Stage(root / "verified", takes)
+    verify(takes, VerifyParams(recipe=RECIPE, islands=["rms_norm"], qat=tensors, **COVERING), stage)
+    data: dict[str, Any] = stage.reports["report"]["data"]
+    return data
+
+
+def test_the_report_counts_matrices_and_names_the_wrong_ones(converted: Converted, tmp_path: Path) -> None:
+    asked = learnt(converted.takes["checkpoint"], RECIPE)
+    name = sorted(asked)[0]
+    codes = asked[name].codes
+    wrong = {**asked, name: asked[name]._replace(codes=("1" if codes[0] != "1" else "2") + codes[1:])}
+    data = verified(converted, tmp_path, report_of(converted, wrong), list(wrong))
+    assert (data["trained"]["k"], data["trained"]["n"]) == (len(asked) - 1, len(asked))
+    assert {one["subject"] for one in data["recipe"]["findings"]} == {name}
+    assert data["recipe"]["violations"]["value"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda report: report["fingerprints"].update(model="0" * 64), "about another checkpoint"),
+        (lambda report: report.update(kind="training.reach"), "about another checkpoint"),
+        (lambda report: report["data"]["qat"]["matrices"].pop(), "knows of other rounded matrices"),
+        (lambda report: report["data"].pop("qat"), "knows of other rounded matrices"),
+    ],
+)
+def test_a_report_of_another_training_is_broken_evidence(
+    converted: Converted, tmp_path: Path, change: Callable[[dict[str, Any]], object], words: str
+) -> None:
+    asked = learnt(converted.takes["checkpoint"], RECIPE)
+    report = report_of(converted, asked)
+    folder = tmp_path / "training"
+    folder.mkdir()
+    model = digest.of_folder(converted.takes["checkpoint"])
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    assert of_report(folder, list(asked), model) == asked
+    change(report)
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    with pytest.raises(BrokenEvidence, match=words):
+        of_report(folder, list(asked), model)
