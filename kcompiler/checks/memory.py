@@ -15,7 +15,8 @@ from fractions import Fraction
 from kcompiler import tables
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.facts import rounding, sizes
+from kcompiler.facts import layers, rounding, sizes
+from kcompiler.facts.layers import reads_weights
 from kcompiler.facts.models import teacher_architectures, total
 from kcompiler.facts.placing import chunk_tokens, device, device_of_machine
 from kcompiler.facts.teacher import folder_of, of_teacher
@@ -161,7 +162,7 @@ def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
         beside = sum(math.prod(one.shape) for one in tensors if one.name in names)
         parts.append((f"student: 4 B × {beside:,} parameters, rounded as the package has them", FLOAT32 * beside))
     # what the teacher says is read where it is stored: no training holds the teacher
-    if _reads_logits(spec.training.stages) and spec.teacher.store is None:
+    if any(map(reads_weights, spec.training.stages)) and spec.teacher.store is None:
         parts += [_held(spec, number, world) for _, number, _, _ in _teachers(spec, world)]
     return parts
 
@@ -195,11 +196,11 @@ def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         )
         return
     for i, stage in enumerate(spec.training.stages):
-        parts = [*state, *_batch(spec, stage, stage.max_length or max(spec.shapes.prefill))]
+        parts = [*state, *_batch(spec, stage, stage.max_length or max(spec.shapes.prefill), world)]
         needed = sum(size for _, size in parts)
         if needed > limit:
             # how long the rows are is not known; that each has a token is
-            never = sum(size for _, size in [*state, *_batch(spec, stage, 1)]) > limit
+            never = sum(size for _, size in [*state, *_batch(spec, stage, 1, world)]) > limit
             yield tree.diagnostic(
                 "KC4707",
                 f"/training/stages/{i}/{'batch_size' if stage.micro_batch is None else 'micro_batch'}",
@@ -207,13 +208,13 @@ def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 "machine that trains",
                 severity="error" if never else "warning",
                 label=f"{sizes.text(needed)} needed, {machine.title} has {sizes.text(limit)}",
-                help=f"{_smaller(spec, stage, limit - sum(size for _, size in state))}; "
+                help=f"{_smaller(spec, stage, limit - sum(size for _, size in state), world)}; "
                 + ("even rows of one token would not fit" if never else _RARE),
                 notes=_shown(parts),
             )
 
 
-def _smaller(spec: Spec, stage: Stage, left: int) -> str:
+def _smaller(spec: Spec, stage: Stage, left: int, world: World) -> str:
     """What to set so that a pass of the longest rows takes no more than is `left`: as little as possible is changed."""
     length = stage.max_length or max(spec.shapes.prefill)
     rows = stage.micro_batch or stage.batch_size
@@ -221,7 +222,7 @@ def _smaller(spec: Spec, stage: Stage, left: int) -> str:
         tried = stage.model_copy(update={"gradient_checkpointing": checkpointed})
 
         def fits(count: int, tried: Stage = tried) -> bool:
-            parts = _batch(spec, tried.model_copy(update={"micro_batch": count}), length)
+            parts = _batch(spec, tried.model_copy(update={"micro_batch": count}), length, world)
             return sum(size for _, size in parts) <= left
 
         also = " and gradient_checkpointing: true" * (checkpointed and not stage.gradient_checkpointing)
@@ -281,8 +282,9 @@ def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
-def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
+def _batch(spec: Spec, stage: Stage, length: int, world: World) -> list[tuple[str, int]]:
     """What a pass of rows of `length` tokens takes beside the state."""
+    compared = layers.compared(spec, stage, world)
     rows = stage.micro_batch or stage.batch_size
     a, tokens = spec.student.architecture, rows * length
     chunk, models = min(tokens, chunk_tokens(spec, stage)), 1 + _reads_logits([stage])
@@ -290,11 +292,20 @@ def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
         (f"activations of {rows:,} × {length:,} tokens"
          f"{', of one layer beside the inputs of all' * stage.gradient_checkpointing}",
          footprint.activations(a, tokens, checkpointed=stage.gradient_checkpointing, length=length * stage.packing,
-                               row=length)),
+                               row=length, eager=compared.maps > 0)),
         (f"logits of one chunk{', of student and teacher' * (models > 1)}: {chunk:,} × {a.vocab_size:,} × 4 B"
          f"{' × 2' * (models > 1)}",
          footprint.chunk_logits(a, tokens, chunk, models)),
+        *([(_layers_said(compared), sum(compared.parts(a, tokens, length, tokens).values()))]
+          if compared != footprint.NO_LAYERS else []),
     ]  # fmt: skip
+
+
+def _layers_said(compared: footprint.Compared) -> str:
+    """What terms over layers compare, in words."""
+    counts = (("states", compared.states), ("attention maps", compared.maps))
+    what = ", ".join(f"{count} pairs of {name}" for name, count in counts if count)
+    return f"layers: {what}" + (f", {compared.projected:,} numbers of their matrices" if compared.projected else "")
 
 
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:

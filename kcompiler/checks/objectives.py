@@ -99,13 +99,24 @@ def _weights(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
             help="give at least one term a weight above 0",
         )
         return
-    if not any(catalog.load("losses", term.term).mask == "response" for term in alive):
+    losses = [catalog.load("losses", term.term) for term in alive]
+    if all(loss.layers is not None for loss in losses):
+        yield tree.diagnostic(
+            "KC4615",
+            f"{pointer}/losses",
+            f"no loss of stage `{stage.name}` trains what the student says",
+            on="key",
+            label=f"only its layers: {', '.join(loss.name for loss in losses)}",
+            help="add a term over logits, such as kl or ce_truth, in this stage: a stage of its own for layers is no "
+            "longer trained",
+        )
+    elif not any(loss.mask == "response" and loss.layers is None for loss in losses):
         yield tree.diagnostic(
             "KC4602",
             f"{pointer}/losses",
             f"no loss of stage `{stage.name}` covers the whole response",
             on="key",
-            label=f"only spans: {', '.join(sorted({catalog.load('losses', term.term).mask for term in alive}))}",
+            label=f"only spans: {', '.join(sorted({loss.mask for loss in losses if loss.layers is None}))}",
             help="add a term over the response, such as kl or ce_truth: what is between the spans, and the end of the "
             "answer, would stay untrained",
         )

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from kcompiler import tables
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.layers import reads_weights
 from kcompiler.facts.placing import device, device_of_machine
 from kcompiler.facts.rounding import rounded
-from kcompiler.facts.stored import readers
 from kcompiler.facts.teacher import folder_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -63,10 +63,10 @@ def _idle(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         )
     if execution.teacher_device is None:
         return
-    asks = any("logits" in catalog.load("losses", term.term).needs for stage in stages for term in stage.losses)
+    asks = any(reads_weights(stage) for stage in stages)
     own = device(spec)
     if not asks:
-        what, label = "no stage runs a teacher", "no loss reads a teacher's logits"
+        what, label = "no stage runs a teacher", "no loss reads a teacher's logits or layers"
     elif execution.teacher_device not in ("cpu", own) and execution.teacher_device.partition(":")[0] != own:
         what = "teacher and student would run on GPUs of two kinds"
         label = f"the student runs on `{own}`"
@@ -88,12 +88,12 @@ def _rounded(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     weights = rounded(spec)
     if weights is None:
         return
-    if next(readers(spec), None) is None:
+    if not any(reads_weights(stage) for stage in spec.training.stages):
         yield tree.diagnostic(
             "KC4733",
             "/teacher/dtype",
             "no stage runs the teacher whose weights are to be rounded",
-            label="no loss reads a teacher's logits",
+            label="no loss reads a teacher's logits or layers",
             help="write `dtype: bf16`, or leave it out",
         )
         return

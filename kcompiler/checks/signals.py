@@ -14,6 +14,7 @@ from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from runtime import catalog
 from runtime.contract import Loss, Refusal, Step, Teacher
+from runtime.contract.layers import OF_WEIGHTS
 from runtime.contract.splits import TRAIN
 
 _LOGITS, _TEXT, _WHOLE = "logits", "text", "response"
@@ -173,12 +174,12 @@ def _wanted(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 def _one_vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    """Logits are compared entry by entry: both models must mean the same token by the same entry.
+    """Logits are compared entry by entry, and layers token by token: both models must mean the same by an id.
 
     What they mean stands in their files, whatever the folders are called. A repository's are compared by the tokenizer
     step, before anything is trained.
     """
-    pointer = next((pointer for pointer, loss in _terms(spec) if _LOGITS in loss.needs), "")
+    pointer, reads = next(((at, loss.needs) for at, loss in _terms(spec) if loss.needs & OF_WEIGHTS), ("", frozenset()))
     why = foreign(spec, world) if pointer else None
     if why is not None:
         yield tree.diagnostic(
@@ -189,7 +190,14 @@ def _one_vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic
             detail="the same id would stand for different texts: a divergence over ids would compare unlike things",
             help=_one_tokenizer(spec),
             notes=why.notes,
-            related=(tree.related(pointer, "this term compares logits entry by entry"),),
+            related=(
+                tree.related(
+                    pointer,
+                    "this term compares logits entry by entry"
+                    if _LOGITS in reads
+                    else "this term compares what both make of the same ids",
+                ),
+            ),
         )
 
 
@@ -221,7 +229,7 @@ def _own_words(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 def _only_judged(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """No loss reads the teacher, and suites would still ask it: in ids that mean other texts to it."""
-    if any(loss.needs & {_LOGITS, _TEXT} for _, loss in _terms(spec)):
+    if any(loss.needs & (OF_WEIGHTS | {_TEXT}) for _, loss in _terms(spec)):
         return
     why = foreign(spec, world)
     if why is not None:

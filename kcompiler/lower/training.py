@@ -12,6 +12,7 @@ from kcompiler.facts.stored import means, temperatures
 from kcompiler.lower.nodes import Nodes
 from kcompiler.spec import Spec
 from runtime import catalog
+from runtime.contract.layers import OF_WEIGHTS
 from runtime.contract.qat import rounded
 from runtime.contract.signals import Likeliest
 from runtime.contract.validation import TOTAL, Validation
@@ -190,10 +191,10 @@ class Training(Nodes):
         takes = {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer"}
         responses, store = "teacher" if "text" in needs else "data", self.spec.teacher.store
         before: tuple[str, ...] = ()
-        if "logits" in needs and store is None:
+        if needs & OF_WEIGHTS and store is None:
             takes["teacher"] = self._teacher
             before = self._rounded()
-        elif "logits" in needs:
+        elif needs & OF_WEIGHTS:
             takes["signals"] = self._signals(responses)
         if needs & {"text", "choices"}:
             takes["answers"] = self._answers()

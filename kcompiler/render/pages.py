@@ -261,11 +261,20 @@ def _of_loss(loss: Any) -> list[str]:
     """What its gradient reaches, how it reads a teacher of which the likeliest tokens are stored, where it hurts, and
     whose it is."""
     form = "in closed form" if loss.gradient is not None else "derived from the value"
+    read, reached = "logits", "every weight of the student"
+    if loss.layers is not None:
+        read = "hidden states" if loss.layers.signal == "states" else "attention maps"
+        own = (
+            "the last that it names" if loss.layers.signal == "states" else "queries and keys of the last that it names"
+        )
+        reached = f"its embedding and its layers up to {own}, never of its head"
     lines = [
-        f"\ngradient: {form}, of the student's logits at the tokens of `{loss.mask}`, and through them of every weight "
-        "of the student, of none of the teacher's; step `reach` measures it before anything is trained"
+        f"\ngradient: {form}, of the student's {read} at the tokens of `{loss.mask}`, and through them of {reached}, "
+        "of none of the teacher's; step `reach` measures it before anything is trained"
     ]
-    if loss.top is not None:
+    if loss.layers is not None:
+        lines.append("of `teacher.store`: refused in any form, no layers are stored")
+    elif loss.top is not None:
         lines.append("of `teacher.store: {form: top_k}`")
         lines += [f"  {key}: {value}" for key, value in loss.top.semantics.items() if loss.semantics.get(key) != value]
     elif "logits" in loss.needs:

@@ -19,10 +19,11 @@ class Teacher(Plugged):
     noun: ClassVar[str] = "teacher source"
 
     source: str = Field(description="Where the teacher comes from.", json_schema_extra={ROOM: "teachers"})
-    signals: Annotated[list[Literal["text", "choices", "logits"]], Distinct] = Field(
+    signals: Annotated[list[Literal["text", "choices", "logits", "states", "attention"]], Distinct] = Field(
         min_length=1,
         default=["logits"],
-        description="What training may ask of it: text, log-probabilities of permitted choices, or all logits.",
+        description="What training may ask of it: text, log-probabilities of permitted choices, all logits, hidden "
+        "states of its layers, or attention maps.",
         json_schema_extra=DISTINCT,
         examples=[["logits"], ["text", "choices"]],
     )

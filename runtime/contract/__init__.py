@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from runtime.contract.conversation import Prompt, Reply
+    from runtime.contract.layers import Layers
     from runtime.contract.peak import Peak
     from runtime.contract.placing import Tolerance
 
@@ -290,7 +291,8 @@ class Loss:
 
     `value(student_NV, teacher_NV, target_N, params)` returns per-token loss_N in nats. N runs over the supervised
     tokens of `mask` only; V is the vocabulary; `teacher_NV` holds the teacher's logits when they are among `needs`, for
-    "choices" log-probabilities at the choices of the row and -inf elsewhere, else it is None. Written with
+    "choices" log-probabilities at the choices of the row and -inf elsewhere, else it is None. A loss with `layers` is
+    given hidden states or attention maps in their places. Written with
     the methods of the tensors it receives, so that a loss imports no tensor library. Every semantic choice
     (direction, T², denominator, tail) is in `semantics`, which goes into the lock. What it promises below is tried
     before anything is trained (step `reach`).
@@ -299,7 +301,7 @@ class Loss:
     name: str
     version: int
     params: type[Params]
-    #: teacher signals: subset of {"text", "choices", "logits"}
+    #: teacher signals: subset of {"text", "choices", "logits", "states", "attention"}
     needs: frozenset[str]
     #: which supervised tokens: "response", or a span name of the dataset rows ("tool_name", "json_args", …)
     mask: str
@@ -321,6 +323,8 @@ class Loss:
     #: for who chooses among losses: where it does harm, and whose it is (paper or program)
     hurts: str = ""
     source: str = ""
+    #: which layers of both models it compares instead of their logits; None: it reads logits
+    layers: Layers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -503,7 +507,8 @@ class RunnerKind:
 class Teacher:
     """Where a teacher comes from: `step` makes its checkpoint or its answers, `signals` is what it can give.
 
-    Signals: `text` (an answer), `choices` (log-probabilities of a row's permitted answers), `logits` (all of them).
+    Signals: `text` (an answer), `choices` (log-probabilities of a row's permitted answers), `logits` (all of them),
+    `states` (hidden states of its layers), `attention` (its attention maps).
     """
 
     name: str

@@ -11,6 +11,7 @@ TRAINING = (
     "runtime.contract.code",
     "runtime.contract.conversation",
     "runtime.contract.footprint",
+    "runtime.contract.layers",
     "runtime.contract.objective",
     "runtime.contract.optimizer",
     "runtime.contract.outcomes",

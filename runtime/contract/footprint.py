@@ -35,7 +35,14 @@ def state(parameters: int) -> int:
 
 
 def layer(
-    a: Architecture, length: int = 0, *, half: bool = False, fused: bool = False, row: int = 0, windowed: bool = False
+    a: Architecture,
+    length: int = 0,
+    *,
+    half: bool = False,
+    fused: bool = False,
+    row: int = 0,
+    windowed: bool = False,
+    eager: bool = False,
 ) -> int:
     """Bytes that one layer keeps of each token for its backward pass.
 
@@ -47,7 +54,7 @@ def layer(
     `row`: tokens of a sequence; a layer that is `windowed` has a mask where that is longer than its window, and one
     without a fused kernel keeps the scores of each head before and after its softmax.
     `half`: products in 16 bits; norms keep float32, and each product that reads their output has a copy of its own.
-    `fused`: a norm is one kernel, which keeps nothing normalised.
+    `fused`: a norm is one kernel, which keeps nothing normalised. `eager`: attention is not, whatever the family has.
     """
     h, m = a.hidden_size, a.intermediate_size
     d = a.head_dim or h // a.num_attention_heads
@@ -67,7 +74,7 @@ def layer(
     if fused and not phi and not family.offset_norms:
         wide -= 2 * h + (q + k if family.normed_heads else 0)
     hidden = length or (row if windowed and row > (a.sliding_window or row) else 0)
-    if family.eager:
+    if family.eager or eager:
         wide, kept = wide + 2 * a.num_attention_heads * (row or length), kept + 2 * (q - k)
     elif hidden:
         kept += hidden + 2 * (q - k)
@@ -85,11 +92,14 @@ def activations(
     half: bool = False,
     fused: bool = False,
     row: int = 0,
+    eager: bool = False,
 ) -> int:
     """What is kept for the backward pass of `tokens` positions in rows of `row`. Checkpointed, each layer keeps its
     input, and one at a time the rest (arXiv 1604.06174). Logits are not among them: the loss makes them by chunks.
     """
-    full, windowed = (layer(a, length, half=half, fused=fused, row=row, windowed=one) for one in (False, True))
+    full, windowed = (
+        layer(a, length, half=half, fused=fused, row=row, windowed=one, eager=eager) for one in (False, True)
+    )
     layers, near = a.num_hidden_layers, windows.count(a)
     if checkpointed:
         return tokens * (layers * a.hidden_size * FLOAT32 + (max(full, windowed) if near else full))
@@ -122,6 +132,33 @@ class Taught:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What terms over layers compare beside the logits: pairs of hidden states, of attention maps, numbers of a state
+    of the teacher, and of the matrices that are trained for them."""
+
+    states: int = 0
+    maps: int = 0
+    width: int = 0
+    projected: int = 0
+
+    def parts(self, a: Architecture, tokens: int, length: int, supervised: int) -> dict[str, int]:
+        """Bytes beside a step without them. Of a pair of states the student's at the supervised tokens, what the matrix
+        makes of them and their difference are kept, and its gradient is as wide as all tokens; of a pair of maps its
+        weights of every key, their logarithms and difference, and its gradient."""
+        per_state = a.hidden_size + (2 if self.projected else 1) * self.width
+        per_map, row = 6, a.num_attention_heads * length
+        gradient = tokens * max(a.hidden_size * (self.states > 0), row * (self.maps > 0))
+        return {
+            "layers": FLOAT32 * (supervised * (self.states * per_state + self.maps * per_map * row) + gradient),
+            "projections": state(self.projected),
+        }
+
+
+#: where every term reads logits
+NO_LAYERS = Compared()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """One training. `tokens` are positions that go through the student at once, `length` those of one sequence,
     `supervised` the tokens among them whose loss is taken. `abreast`: passes that are made of them, each by a thread of
@@ -144,6 +181,7 @@ class Training:
     half: bool = False
     #: parameters that are rounded for each step, and stand beside themselves
     rounded: int = 0
+    compared: Compared = NO_LAYERS
 
     def parts(self) -> dict[str, int]:
         """What is there at the moment of a step that takes the most."""
@@ -171,7 +209,9 @@ class Training:
                 row=self.length,
                 half=self.half,
                 fused=not self.host,
+                eager=self.compared.maps > 0,
             ),
+            **self.compared.parts(a, self.tokens, self.length, self.supervised),
             # on its way back through one layer a gradient is as wide as what it is of
             "layer_gradient": self.tokens * FLOAT32 * (3 * a.intermediate_size // (1 + self.half) + 2 * a.hidden_size),
             "logits": each * self.abreast,

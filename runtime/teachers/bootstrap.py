@@ -6,6 +6,7 @@ from pydantic import Field
 
 from runtime.contract import Params, Teacher
 from runtime.contract.architecture import Architecture
+from runtime.contract.layers import OF_WEIGHTS
 from runtime.contract.optimizer import Optimizer
 from runtime.contract.units import unit
 
@@ -17,4 +18,4 @@ class BootstrapTeacher(Params):
     optimizer: Optimizer = Field(default_factory=Optimizer, description="AdamW and the course of its learning rate.")
 
 
-TEACHER = Teacher(name="bootstrap", version=1, params=BootstrapTeacher, signals=frozenset({"logits"}), step="bootstrap")
+TEACHER = Teacher(name="bootstrap", version=1, params=BootstrapTeacher, signals=OF_WEIGHTS, step="bootstrap")

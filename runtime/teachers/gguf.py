@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runtime.contract import Teacher
+from runtime.contract.layers import OF_WEIGHTS
 from runtime.contract.weights import FileWeights, Held
 
 
@@ -12,6 +13,4 @@ class GgufTeacher(FileWeights):
     dtype: Held = "fp32"
 
 
-TEACHER = Teacher(
-    name="gguf", version=1, params=GgufTeacher, signals=frozenset({"logits", "text"}), step="import_teacher"
-)
+TEACHER = Teacher(name="gguf", version=1, params=GgufTeacher, signals=OF_WEIGHTS | {"text"}, step="import_teacher")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runtime.contract import Teacher
+from runtime.contract.layers import OF_WEIGHTS
 from runtime.contract.weights import FolderWeights, Held
 
 
@@ -12,4 +13,4 @@ class HfTeacher(FolderWeights):
     dtype: Held = "fp32"
 
 
-TEACHER = Teacher(name="hf", version=1, params=HfTeacher, signals=frozenset({"logits", "text"}), step="import_teacher")
+TEACHER = Teacher(name="hf", version=1, params=HfTeacher, signals=OF_WEIGHTS | {"text"}, step="import_teacher")

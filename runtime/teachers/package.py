@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runtime.contract import Teacher
+from runtime.contract.layers import OF_WEIGHTS
 from runtime.contract.weights import Held, PackagedWeights
 
 
@@ -13,5 +14,5 @@ class PackageTeacher(PackagedWeights):
 
 
 TEACHER = Teacher(
-    name="package", version=1, params=PackageTeacher, signals=frozenset({"logits", "text"}), step="import_teacher"
+    name="package", version=1, params=PackageTeacher, signals=OF_WEIGHTS | {"text"}, step="import_teacher"
 )

@@ -28,6 +28,8 @@ from runtime.models.pouring import laid_out, pour
 
 #: how many states stay
 KEPT = 2
+#: before the names of tensors that are trained beside the model
+BESIDE = "beside"
 #: AdamW in float32 keeps two moments beside each weight
 _TENSORS_PER_WEIGHT = 3
 _FILE = re.compile(r"state-\d{8,}\.(json|safetensors)")
@@ -55,8 +57,18 @@ class Found:
 def capture(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """Weights, AdamW moments and the random state, under flat names."""
     found: dict[str, Tensor] = {"random": torch.random.get_rng_state()}
-    for name, parameter in model.named_parameters():
-        found[f"model.{name}"] = parameter.detach()
+    return found | _parameters("model", model, optimizer)
+
+
+def beside(module: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The same of what is trained beside the model and is no part of it."""
+    return _parameters(BESIDE, module, optimizer)
+
+
+def _parameters(kind: str, module: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, parameter in module.named_parameters():
+        found[f"{kind}.{name}"] = parameter.detach()
         for key, value in optimizer.state[parameter].items():
             found[f"optimizer.{key}.{name}"] = value
     return found
@@ -64,9 +76,19 @@ def capture(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
 
 def restore(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put captured tensors back. Raises KeyError when one is missing: the course let another model through."""
+    _put("model", model, optimizer, tensors)
+    torch.random.set_rng_state(tensors["random"])
+
+
+def restore_beside(module: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The same of what `beside` has captured."""
+    _put(BESIDE, module, optimizer, tensors)
+
+
+def _put(kind: str, module: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[f"model.{name}"])
+        for name, parameter in module.named_parameters():
+            parameter.copy_(tensors[f"{kind}.{name}"])
             if "scale.scale" in tensors and f"optimizer.step.{name}" not in tensors:
                 # of a scaled loss the first steps may move no weight, and leave no moments
                 continue
@@ -74,7 +96,6 @@ def restore(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor
                 key: tensors[f"optimizer.{key}.{name}"].to(parameter.device, copy=True)
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
-    torch.random.set_rng_state(tensors["random"])
 
 
 def course(parts: Mapping[str, Any]) -> dict[str, str]:

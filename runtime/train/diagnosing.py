@@ -59,7 +59,9 @@ def _of_loss(trainer: Trainer, batch: Batch) -> str:
         whole, values_K = onepass.total(hidden_NH, trainer.head, read, [bound], [1.0], trainer.params.chunk_tokens)
         if not whence.finite(values_K):
             return f"the value of loss `{bound.name}`, of finite logits"
-        if not whence.finite(torch.autograd.grad(whole, hidden_NH)[0]):
+        # a term over layers does not read what the head reads
+        (found_NH,) = torch.autograd.grad(whole, hidden_NH, allow_unused=True)
+        if found_NH is not None and not whence.finite(found_NH):
             return f"the gradient of loss `{bound.name}`, of finite logits"
     return ""
 

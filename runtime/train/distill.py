@@ -22,12 +22,13 @@ from runtime.machine import host, saved
 from runtime.models import admission, build, gauge, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
-from runtime.train import checkpointing, fused, memory, objective, packing, rounding, settling, stored, telling
+from runtime.train import checkpointing, fused, layers, memory, objective, packing, rounding, settling, stored, telling
 from runtime.train import place as places
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
 from runtime.train.linear import begun_with, fast, products
 from runtime.train.loop import Trainer, deterministic
+from runtime.train.matching import Matching
 from runtime.train.narrow import narrowed
 from runtime.train.objective import Bound
 from runtime.train.schedule import check as check_schedule
@@ -110,12 +111,33 @@ def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer,
     return model
 
 
+def matching_of(
+    terms: Sequence[Bound], student: PreTrainedModel, teacher: PreTrainedModel | None, seed: int
+) -> Matching | None:
+    """What terms over layers hold against what; None where there are none. Where maps are read both models attend by
+    the one implementation that returns them."""
+    if teacher is None or all(bound.loss.layers is None for bound in terms):
+        return None
+    found = Matching(terms, layers.shape_of(student), layers.shape_of(teacher), seed)
+    if found.student.attention:
+        layers.attend(student, "student")
+        layers.attend(teacher, "teacher")
+    return found
+
+
 def _drawn(params: TrainParams, corpus: Corpus, seed: int) -> list[int]:
     """The rows that any step will use."""
     return sorted({row for step in range(params.steps) for row in rows_of(seed, step, params.batch_size, len(corpus))})
 
 
-def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, ctx: Context, place: places.Place) -> Teacher:
+def _teacher(
+    model: PreTrainedModel,
+    params: TrainParams,
+    corpus: Corpus,
+    ctx: Context,
+    place: places.Place,
+    matching: Matching | None,
+) -> Teacher:
     # whoever looks on would take what was done before for the pace of this attempt
     at = min(saved.step_of(ctx.scratch) or 0, params.steps)
 
@@ -124,11 +146,15 @@ def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, ctx: C
         ctx.progress(at, params.steps, f"the teacher reads rows: {done} of {total} lots")
 
     head = head_of(model, corpus.ids[0][None], "teacher")
-    return Teacher(model, head, corpus, _drawn(params, corpus, ctx.seed), place=place, tell=tell)
+    wanted = layers.NOTHING if matching is None else matching.teacher
+    return Teacher(model, head, corpus, _drawn(params, corpus, ctx.seed), place=place, tell=tell, wanted=wanted)
 
 
 def _check_needs(params: TrainParams, terms: Sequence[Bound]) -> None:
-    needing = [bound.name for bound in terms if bound.needs_logits]
+    needing = [bound.name for bound in terms if bound.needs_weights]
+    inside = [bound.name for bound in terms if bound.loss.layers is not None]
+    if inside and not params.needs_teacher:
+        raise Refusal(f"loss `{inside[0]}` needs a teacher's layers", action="give a teacher, or drop the term")
     if needing and not params.needs_teacher and params.signals is None:
         raise Refusal(f"loss `{needing[0]}` needs a teacher's logits", action="give a teacher, or drop the term")
     asking = [bound.name for bound in terms if bound.needs_answers]
@@ -238,7 +264,12 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         if params.needs_teacher:
             taught = rounding.teacher(takes["teacher"], params.teacher_weights, place.teacher or place.device)
             check_width(taught, words, params.max_length, "teacher")
-            room.taught = memory.taught_of(taught, corpus, _drawn(params, corpus, ctx.seed), watched)
+        matching = matching_of(terms, student, taught, ctx.seed)
+        if taught is not None:
+            wanted = layers.NOTHING if matching is None else matching.teacher
+            drawn = _drawn(params, corpus, ctx.seed)
+            room.taught = memory.taught_of(taught, corpus, drawn, watched, wanted)
+            room.compared = memory.compared_of(matching, int(taught.config.hidden_size))
         if params.packing:
             packing.check(student, "student")
         if params.packing and taught is not None:
@@ -256,7 +287,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
             for name, why in compiled.items():
                 if why:
                     ctx.say(f"loss `{name}` is not compiled: {why}")
-            known = kept if taught is None else _teacher(taught, params, corpus, ctx, place)
+            known = kept if taught is None else _teacher(taught, params, corpus, ctx, place, matching)
             terms = settling.settled(terms, known, corpus, _drawn(params, corpus, ctx.seed))
             trainer = Trainer(
                 student=student,
@@ -267,6 +298,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
                 params=params,
                 seed=ctx.seed,
                 place=place,
+                matching=matching,
             )
             if trainer.rounded is not None:
                 room.rounded = trainer.rounded.parameters
@@ -297,6 +329,8 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     told["products"] = made_by_whom
     if kept is not None:
         told["signals"] = kept.told
+    if matching is not None:
+        told["layers"] = telling.layers(matching)
     told["compiled"] = sorted(name for name, why in compiled.items() if not why)
     told["entry"] = admission.data(admission.examine(student))
     if trained is not None:
@@ -335,7 +369,8 @@ def _watching(
         return None
     known = trainer.teacher
     head = known.head if isinstance(known, Teacher) else head_of(taught, watched.ids[0][None], "teacher")
-    return Teacher(taught, head, watched, range(len(watched)), place=trainer.place)
+    wanted = layers.NOTHING if trainer.matching is None else trainer.matching.teacher
+    return Teacher(taught, head, watched, range(len(watched)), place=trainer.place, wanted=wanted)
 
 
 def _give_states(trainer: Trainer, words: Path, ctx: Context) -> list[tuple[int, str]]:

@@ -22,17 +22,18 @@ from runtime.contract.objective import Top
 from runtime.contract.optimizer import Optimizer
 from runtime.models.threads import check as check_threads
 from runtime.steps.train import TrainParams
-from runtime.train import abreast, diagnosing, gradients, head, objective, onepass, watching
+from runtime.train import abreast, diagnosing, gradients, head, layers, objective, onepass, watching
 from runtime.train.abreast import Abreast
 from runtime.train.batches import Batch, Corpus, rows_of
-from runtime.train.checkpointing import Keeper, State, Store, capture, restore
-from runtime.train.objective import Bound
+from runtime.train.checkpointing import Keeper, State, Store, beside, capture, restore, restore_beside
+from runtime.train.matching import Matched, Matching
+from runtime.train.objective import Bound, Side
 from runtime.train.place import HERE, Place
 from runtime.train.qat import RoundedWeights
 from runtime.train.record import Point, Record
 from runtime.train.schedule import learning_rate, weight_at
 from runtime.train.selecting import Selection
-from runtime.train.teaching import Taught, hidden_of
+from runtime.train.teaching import Taught, gathered
 from runtime.train.validating import Validator
 
 
@@ -58,10 +59,12 @@ def deterministic(seed: int, threads: int, *, exact: bool = True) -> Iterator[No
             torch.utils.deterministic.fill_uninitialized_memory = fill
 
 
-def adamw(model: nn.Module, optimizer: Optimizer) -> torch.optim.AdamW:
-    """AdamW over all parameters; only matrices decay (norm gains and biases have no direction to shrink)."""
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+def adamw(model: nn.Module, optimizer: Optimizer, beside: nn.Module | None = None) -> torch.optim.AdamW:
+    """AdamW over all parameters; only matrices decay (norm gains and biases have no direction to shrink). `beside`:
+    what is trained with the model and is no part of it."""
+    every = [*model.parameters(), *(() if beside is None else beside.parameters())]
+    matrices = [parameter for parameter in every if parameter.ndim >= 2]
+    vectors = [parameter for parameter in every if parameter.ndim < 2]
     return torch.optim.AdamW(
         [{"params": matrices, "weight_decay": optimizer.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
         lr=optimizer.learning_rate,
@@ -117,13 +120,18 @@ class Trainer:
         params: TrainParams,
         seed: int,
         place: Place = HERE,
+        matching: Matching | None = None,
     ) -> None:
-        """`student` is where `place` says."""
+        """`student` is where `place` says. `matching`: where terms read layers."""
         self.place, self.scaling = place, place.scaling()
         self.student, self.head, self.teacher = student, head, teacher
         self.corpus, self.terms, self.params, self.seed = corpus, terms, params, seed
+        self.matching = None if matching is None else matching.to(place.device)
+        self.listening = [] if matching is None else layers.listen(student, matching.student)
+        #: of the student, and with them what is trained beside it
         self.parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
-        self.optimizer = adamw(student, params.optimizer)
+        self.trained = [*self.parameters, *(() if matching is None else matching.parameters())]
+        self.optimizer = adamw(student, params.optimizer, self.matching)
         self.course = survey(corpus, terms, params, seed)
         self.record = Record(supervised=[0] * len(terms))
         whole = params.micro_batch is None and not params.packing and not params.gradient_checkpointing
@@ -159,8 +167,13 @@ class Trainer:
     ) -> tuple[Tensor, onepass.Batch]:
         """The student's hidden_NH, differentiable, and what the terms read beside them. Masks stay on the host."""
         taught = None if teacher is None else teacher.given(batch)
-        device, choices = self.place.device, batch.choices_NM
-        return hidden_of(self.student, batch.groups, self.place), onepass.Batch(
+        device, choices, matched = self.place.device, batch.choices_NM, None
+        wanted = layers.NOTHING if self.matching is None else self.matching.student
+        hidden_NH, inside = gathered(self.student, batch.groups, self.place, wanted)
+        if self.matching is not None and isinstance(taught, Side):
+            matched = Matched(self.matching, inside, taught.inside)
+        return hidden_NH, onepass.Batch(
+            matched=matched,
             teacher=None if isinstance(taught, Top) else taught,
             top_N=taught.to(device) if isinstance(taught, Top) else None,
             target_N=batch.target_N.to(device),
@@ -182,9 +195,9 @@ class Trainer:
         def one(part: Batch) -> abreast.Found:
             hidden_NH, read = self._given(part, denominators, self.teacher)
             whole, found_K = onepass.total(hidden_NH, self.head, read, terms, weights, self.params.chunk_tokens)
-            return found_K, torch.autograd.grad(whole, self.parameters, allow_unused=True)
+            return found_K, torch.autograd.grad(whole, self.trained, allow_unused=True)
 
-        return self.abreast.gradient([partial(one, part) for part in parts], self.parameters)
+        return self.abreast.gradient([partial(one, part) for part in parts], self.trained)
 
     def _backward(
         self, parts: Sequence[Batch], denominators: Mapping[str, int], terms: Sequence[Bound], weights: Sequence[float]
@@ -253,11 +266,11 @@ class Trainer:
         self._widen(batch)
         self.scaling.unscale(self.optimizer)
         # measured before it is clipped: clipping by a length that is no number would wipe out what it is of
-        norm = torch.nn.utils.get_total_norm([one.grad for one in self.parameters if one.grad is not None])
+        norm = torch.nn.utils.get_total_norm([one.grad for one in self.trained if one.grad is not None])
         if not math.isfinite(float(norm)) and not self.scaling.excuses():
-            named = {name: one.grad for name, one in self.student.named_parameters()}
+            named = {name: one.grad for name, one in self._named()}
             raise gradients.without_length(named, step)
-        torch.nn.utils.clip_grads_with_norm_(self.parameters, self.params.optimizer.clip_norm, norm)
+        torch.nn.utils.clip_grads_with_norm_(self.trained, self.params.optimizer.clip_norm, norm)
         self.record.skipped += not math.isfinite(float(norm))
         self.record.clipped += math.isfinite(float(norm)) and float(norm) > self.params.optimizer.clip_norm
         for group in self.optimizer.param_groups:
@@ -288,6 +301,12 @@ class Trainer:
                 reaches = self._measured(lambda factor: self._reaches(parts, denominators, factor))
             values_K = self._backward(parts, denominators, self.terms, scaled)
         return values_K, reaches
+
+    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Everything that is trained, by name."""
+        yield from self.student.named_parameters()
+        if self.matching is not None:
+            yield from self.matching.named_parameters()
 
     def _widen(self, batch: Batch) -> None:
         """Keep how much was in the student at once, for the formula of its memory: of passes one after the other the
@@ -348,9 +367,11 @@ class Trainer:
         if self.validator is not None:
             store.unsound = self.validator.unsound
         keeper = Keeper(store, ctx, every=self.params.checkpoint_every, steps=steps, state=self._state)
-        saved = keeper.begin(sum(parameter.numel() for parameter in self.parameters))
+        saved = keeper.begin(sum(parameter.numel() for parameter in self.trained))
         if saved is not None:
             restore(self.student, self.optimizer, saved.tensors)
+            if self.matching is not None:
+                restore_beside(self.matching, self.optimizer, saved.tensors)
             self.scaling.restore(saved.tensors)
             begin, self.record = saved.step, Record.from_json(saved.record)
         self.student.train()
@@ -372,12 +393,16 @@ class Trainer:
         if self.params.gradient_checkpointing:
             self.student.gradient_checkpointing_disable()
         self.abreast.close()
+        for hook in self.listening:
+            hook.remove()
         self.student.eval()
         self.take(None)
         return self.record
 
     def _state(self, done: int) -> State:
         tensors = {**capture(self.student, self.optimizer), **self.scaling.state()}
+        if self.matching is not None:
+            tensors |= beside(self.matching, self.optimizer)
         return State(done, tensors, self.record.to_json())
 
     @property

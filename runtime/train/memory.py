@@ -21,13 +21,15 @@ from transformers import PreTrainedModel
 
 from runtime.contract import Refusal, footprint
 from runtime.contract.architecture import Architecture
-from runtime.contract.footprint import Taught, Training
+from runtime.contract.footprint import NO_LAYERS, Compared, Taught, Training
 from runtime.contract.peak import Peak
 from runtime.contract.placing import LEAST_CHUNK, Precision
 from runtime.machine import durable, scarce
 from runtime.models.gauge import Gauge
 from runtime.train import teaching
 from runtime.train.batches import Corpus
+from runtime.train.layers import NOTHING, Wanted
+from runtime.train.matching import Matching
 from runtime.train.stored import View
 
 #: how far above the formula a measurement may be
@@ -59,8 +61,15 @@ class Sized(Protocol):
     def precision(self) -> Precision: ...
 
 
-def taught_of(model: PreTrainedModel, corpus: Corpus, drawn: Sequence[int], watched: Corpus | None = None) -> Taught:
-    """A teacher by its model, the rows that any step will use, and those that are validated by."""
+def taught_of(
+    model: PreTrainedModel,
+    corpus: Corpus,
+    drawn: Sequence[int],
+    watched: Corpus | None = None,
+    wanted: Wanted = NOTHING,
+) -> Taught:
+    """A teacher by its model, the rows that any step will use, those that are validated by, and what is read of its
+    layers."""
     config = model.config
     width, inner = int(config.hidden_size), int(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     weights, loaded = 0, 0
@@ -68,14 +77,30 @@ def taught_of(model: PreTrainedModel, corpus: Corpus, drawn: Sequence[int], watc
         weights += size_of(parameter)
         loaded += parameter.numel() * parameter.element_size()
     held = asked = 0
+    tables, longest = 1 + len(wanted.states), max(len(ids) for ids in corpus.ids)
+    maps = len(wanted.attention) * int(config.num_attention_heads) * longest
     for rows, numbers in ((corpus, drawn), *(() if watched is None else ((watched, range(len(watched))),))):
-        if teaching.keeps(rows, width):
-            held += sum(len(rows.before(row)) for row in set(numbers)) * width * footprint.FLOAT32
+        if teaching.keeps(rows, width, wanted=wanted):
+            held += sum(len(rows.before(row)) for row in set(numbers)) * tables * width * footprint.FLOAT32
             read = teaching.lots(rows, numbers)
             asked = max(asked, *(len(lot) * len(rows.ids[lot[0]]) for lot in read))
     # while layers are rounded one by one, the file that they came from is still mapped
     loaded = weights + loaded if weights < loaded else 0
-    return Taught(weights=weights, loaded=loaded, held=held, hidden=width, layer=4 * width + 3 * inner, asked=asked)
+    hidden = tables * width + maps
+    return Taught(weights=weights, loaded=loaded, held=held, hidden=hidden, layer=4 * width + 3 * inner, asked=asked)
+
+
+def compared_of(matching: Matching | None, width: int) -> Compared:
+    """What terms over layers compare, with a teacher whose states are so wide."""
+    if matching is None:
+        return NO_LAYERS
+    maps = sum(len(pairs) for name, pairs in matching.pairs.items() if name in matching.of_maps)
+    return Compared(
+        states=sum(map(len, matching.pairs.values())) - maps,
+        maps=maps,
+        width=width,
+        projected=sum(one.numel() for one in matching.parameters()),
+    )
 
 
 def stored_of(view: View) -> Taught:
@@ -106,6 +131,7 @@ class Room:
         #: of these, how many stand beside themselves as the package will have them
         self.rounded = 0
         self.taught: Taught | None = None
+        self.compared = NO_LAYERS
         #: passes that go through the student at the same time
         self.abreast = 1
         #: positions that went through the student at once, at most, and supervised tokens among them
@@ -132,6 +158,7 @@ class Room:
             abreast=self.abreast,
             half=params.precision != "fp32",
             rounded=self.rounded,
+            compared=self.compared,
         )
 
     def advice(self, there: int | None) -> str:

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from runtime import catalog
 from runtime.contract import Loss, Refusal
+from runtime.contract.layers import OF_WEIGHTS
 from runtime.contract.objective import Top
 from runtime.steps.train import Term
+from runtime.train.layers import NONE, Read
 
 #: hidden_CH → logits_CV
 Head = Callable[[Tensor], Tensor]
@@ -51,8 +53,18 @@ class Bound:
         return self.loss.name
 
     @property
+    def unit(self) -> str:
+        """Of its value: a distance of states is none in nats."""
+        return str(self.semantics.get("unit", "nat/token"))
+
+    @property
     def needs_logits(self) -> bool:
         return "logits" in self.loss.needs
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether it reads what only a teacher gives whose weights are here."""
+        return bool(self.loss.needs & OF_WEIGHTS)
 
     def reads(self, taught: Tensor | Top | None) -> tuple[Value, Gradient | None]:
         """The loss as it is of what is known of the teacher."""
@@ -146,11 +158,12 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One model's part: hidden states of the supervised tokens and its head. Of logits that are stored the places stand
-    for the states, and reading is the head."""
+    """One model's part: hidden states of the supervised tokens and its head, and what is read of its layers. Of logits
+    that are stored the places stand for the states, and reading is the head."""
 
     hidden_NH: Tensor
     head: Head
+    inside: Read = NONE
 
 
 def check_given(

@@ -23,10 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runtime.contract import Refusal
 from runtime.contract.objective import Top
 from runtime.models import capping
-from runtime.train import fused, linear, objective
+from runtime.train import fused, linear, matching, objective
 from runtime.train import head as heads
+from runtime.train.matching import Matched
 from runtime.train.objective import Bound, Choices, Side
 
 #: bytes of the logits that losses look at together: a loss passes over them some ten times, and what lies in the
@@ -46,6 +48,8 @@ class Batch:
     choices_N: Choices | None = None
     #: in the place of `teacher`, where of its logits the likeliest are known
     top_N: Top | None = None
+    #: layers of both models, where a term reads them
+    matched: Matched | None = None
 
     def __getitem__(self, piece: slice) -> Batch:
         return replace(
@@ -55,6 +59,7 @@ class Batch:
             masks_N={mask: flags[piece] for mask, flags in self.masks_N.items()},
             choices_N=None if self.choices_N is None else self.choices_N[piece],
             top_N=None if self.top_N is None else self.top_N[piece],
+            matched=None,
         )
 
     def divisors(self, terms: Sequence[Bound]) -> list[int]:
@@ -217,14 +222,46 @@ def values(hidden_NH: Tensor, head: nn.Linear, batch: Batch, terms: Sequence[Bou
     bias_V = None if head.bias is None else head.bias.detach()
     divisors = _checked(batch, terms)
     of = Sum(terms, [1 / divisor for divisor in divisors], chunk, cap=capping.cap_of(head))
-    _, sums_K = _OnePass.apply(hidden_NH.detach(), head.weight.detach(), bias_V, batch, of, None)
-    found: Tensor = sums_K / sums_K.new_tensor(divisors)
-    return found
+    with torch.no_grad():
+        _, sums_K = _both_kinds(hidden_NH.detach(), head.weight.detach(), bias_V, batch, of, None)
+    return sums_K / sums_K.new_tensor(divisors)
+
+
+def _both_kinds(
+    hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, batch: Batch, of: Sum, into: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The sum, and sums_K without gradient: terms over logits through the head, chunk by chunk, terms over layers past
+    it."""
+    logits = [k for k, bound in enumerate(of.terms) if bound.loss.layers is None]
+    if len(logits) == len(of.terms):
+        found: tuple[Tensor, Tensor] = _OnePass.apply(hidden_NH, weight_VH, bias_V, batch, of, into)
+        return found
+    parts: list[Tensor] = []
+    sums: dict[int, Tensor] = {}
+    if logits:
+        alone = replace(of, terms=[of.terms[k] for k in logits], factors=[of.factors[k] for k in logits])
+        whole, sums_K = _OnePass.apply(hidden_NH, weight_VH, bias_V, batch, alone, into)
+        parts.append(whole)
+        sums.update(zip(logits, sums_K, strict=True))
+    for k, bound in enumerate(of.terms):
+        if k not in sums:
+            assert batch.matched is not None
+            pick_N = _pick(batch.masks_N[bound.loss.mask], hidden_NH.device)
+            value = matching.value(bound, batch.matched, batch.target_N, pick_N)
+            parts.append(value * of.factors[k])
+            sums[k] = value.detach()
+    return torch.stack(parts).sum(), torch.stack([sums[k] for k in range(len(of.terms))])
 
 
 def _checked(batch: Batch, terms: Sequence[Bound]) -> list[int]:
     """What each term is divided by. Raises Refusal when a term lacks what it reads of the teacher."""
     objective.check_given(terms, batch.teacher, batch.choices_N, batch.top_N)
+    reading = [bound for bound in terms if bound.loss.layers is not None]
+    if reading and batch.matched is None:
+        raise Refusal(
+            f"loss `{reading[0].name}` needs the layers of a teacher",
+            action="give a teacher whose weights are here, or drop the term",
+        )
     return batch.divisors(terms)
 
 
@@ -249,5 +286,5 @@ def total(
         batch = replace(batch, teacher=Side(batch.teacher.hidden_NH.detach(), batch.teacher.head))
     factors = [weight / divisor for weight, divisor in zip(weights, divisors, strict=True)]
     of = Sum(terms, factors, chunk, cap=capping.cap_of(head))
-    whole, sums_K = _OnePass.apply(hidden_NH, head.weight, head.bias, batch, of, into)
+    whole, sums_K = _both_kinds(hidden_NH, head.weight, head.bias, batch, of, into)
     return whole, sums_K / sums_K.new_tensor(divisors)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from runtime.contract import Refusal
+from runtime.contract.layers import ATTENTION
 from runtime.contract.objective import Top
 from runtime.train import objective, onepass
 from runtime.train.likeliest import likeliest
@@ -25,8 +26,12 @@ from runtime.train.objective import Bound, Choices
 
 #: tokens that a loss is tried on, choices of each, and the likeliest that are known where not all are
 TOKENS, CHOICES, LIKELIEST = 4, 4, 4
+#: heads and keys of the attention maps that a loss over these is tried on
+HEADS, KEYS = 3, 5
 #: spread of the logits, and of those that are large: a real model's reach ± 60
 SPREAD, LARGE = 3.0, 60.0
+#: layers of both models whose pairs are asked for
+DEEP = 4
 #: what is added to all logits
 SHIFT = 7.5
 #: two temperatures far above the logits, and what the gradient may change between them
@@ -111,9 +116,13 @@ def _cold(bound: Bound) -> float:
 
 def _case(bound: Bound, width: int, spread: float, dtype: torch.dtype) -> _Case:
     made = torch.Generator().manual_seed(12)
+    maps = bound.loss.layers is not None and bound.loss.layers.signal == ATTENTION
+    shape = (TOKENS, HEADS, KEYS) if maps else (TOKENS, width)
 
     def logits() -> Tensor:
-        return (torch.randn(TOKENS, width, generator=made, dtype=torch.float64) * spread).to(dtype)
+        drawn = torch.randn(*shape, generator=made, dtype=torch.float64)
+        # far from 0, where a numeric derivative ends
+        return ((drawn * (spread / SPREAD)).softmax(-1) if maps else drawn * spread).to(dtype)
 
     student_NV, teacher_NV = logits(), logits()
     return _Case(student_NV, read_of(bound, teacher_NV), torch.randint(width, (TOKENS,), generator=made))
@@ -128,7 +137,7 @@ def read_of(bound: Bound, teacher_NV: Tensor) -> Tensor | Top | None:
         ids_NM = torch.arange(min(CHOICES, width)).mul(max(1, width // CHOICES)).expand(len(teacher_NV), -1)
         log_NV = teacher_NV.log_softmax(-1)
         return Choices(ids_NM, log_NV.gather(-1, ids_NM)).dense(width)
-    return teacher_NV if bound.needs_logits else None
+    return teacher_NV if bound.needs_logits or bound.loss.layers is not None else None
 
 
 def _called(bound: Bound, call: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -266,6 +275,8 @@ def _ignored(bound: Bound, width: int) -> list[str]:
     case = _case(noting, width, SPREAD, torch.float64)
     _value(noting, case)
     _both(noting, case)
+    if bound.loss.layers is not None:
+        bound.loss.layers.pairs(noting.params, DEEP, DEEP)
     default = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
     return sorted(name for name in set(fields) - read if given[name] != default[name])
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
+from runtime.contract.layers import STATES
 from runtime.contract.objective import Top
 from runtime.contract.rows import Row, answered, read
 from runtime.data.encode import Example, encode
@@ -30,12 +31,14 @@ from runtime.models import build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.reach import ReachParams
 from runtime.steps.train import Term
-from runtime.train import objective, onepass, promises
+from runtime.train import layers, objective, onepass, promises
 from runtime.train.batches import Batch, Corpus
+from runtime.train.layers import Read
 from runtime.train.loop import deterministic
+from runtime.train.matching import Matched, Matching
 from runtime.train.objective import Bound, Choices, Side
 from runtime.train.promises import Finding
-from runtime.train.teaching import head_of, hidden_of
+from runtime.train.teaching import gathered, head_of
 
 #: sequences that a mask is tried on, and how many that have it are looked at to find short ones
 EACH, LOOKED_AT = 2, 64
@@ -101,6 +104,36 @@ def _teacher(tokens: int, width: int) -> tuple[Side, Choices]:
     return Side(hidden_NH, head), Choices(ids_NM, head(hidden_NH).log_softmax(-1).gather(-1, ids_NM))
 
 
+def _matching(student: PreTrainedModel, bound: Bound) -> Matching | None:
+    """A term over layers beside a made-up teacher, of a width of its own where a matrix brings the student's to it."""
+    reads = bound.loss.layers
+    if reads is None:
+        return None
+    mine = layers.shape_of(student)
+    pairs = reads.pairs(bound.params, mine.layers, mine.layers)
+    deepest = max(mine.layers, *(pair.teacher for pair in pairs))
+    # it sees what the student sees; the real one is asked before the first step
+    seen = {pair.teacher: mine.windows[pair.student - 1] for pair in pairs if 0 < pair.student <= mine.layers}
+    windows = tuple(seen.get(layer) for layer in range(1, deepest + 1))
+    theirs = replace(mine, layers=deepest, width=WIDTH if reads.projects else mine.width, windows=windows)
+    found = Matching([bound], mine, theirs, 11)
+    if found.student.attention:
+        layers.attend(student, "student")
+    return found
+
+
+def _layers(matching: Matching, bound: Bound, inside: Read, tokens: int, width: int) -> Read:
+    """Made-up layers of a teacher: states, and maps over the keys that the student sees."""
+    made = torch.Generator().manual_seed(13)
+    states = {layer: torch.randn(tokens, width, generator=made) for layer in sorted(matching.teacher.states)}
+    maps: dict[int, Tensor] = {}
+    for pair in matching.pairs[bound.name] if matching.teacher.attention else []:
+        mine_NAK = inside.attention[pair.student].detach()
+        drawn_NAK = torch.rand(mine_NAK.shape, generator=made) * (mine_NAK > 0)
+        maps[pair.teacher] = drawn_NAK / drawn_NAK.sum(-1, keepdim=True)
+    return Read(states, maps)
+
+
 @dataclass(frozen=True, slots=True)
 class Reached:
     """Gradient of one unweighted term over all parameters: its norm, and the tensors that it moves."""
@@ -123,8 +156,15 @@ def gradient_of(student: PreTrainedModel, head: nn.Linear, bound: Bound, batch: 
         for name, parameter in student.named_parameters()
         if parameter.requires_grad
     ]
+    matching = _matching(student, bound)
+    wanted = layers.NOTHING if matching is None else matching.student
+    hooks += layers.listen(student, wanted)
     try:
-        hidden_NH = hidden_of(student, batch.groups)
+        hidden_NH, inside = gathered(student, batch.groups, wanted=wanted)
+        matched = None
+        if matching is not None:
+            width = WIDTH if bound.loss.layers is not None and bound.loss.layers.projects else hidden_NH.shape[-1]
+            matched = Matched(matching, inside, _layers(matching, bound, inside, len(batch.target_N), width))
         teacher, choices_N = _teacher(len(batch.target_N), head.out_features)
         denominators = objective.totals(batch.masks_N)
         top_N = promises.read_of(bound, teacher.head(teacher.hidden_NH)) if bound.of_top else None
@@ -135,6 +175,7 @@ def gradient_of(student: PreTrainedModel, head: nn.Linear, bound: Bound, batch: 
             denominators,
             choices_N,
             top_N if isinstance(top_N, Top) else None,
+            matched,
         )
         onepass.total(hidden_NH, head, given, [bound], [1.0], CHUNK)[0].backward()
     finally:
@@ -144,9 +185,30 @@ def gradient_of(student: PreTrainedModel, head: nn.Linear, bound: Bound, batch: 
     return Reached(math.hypot(*norms.values()) if norms else 0.0, moved)
 
 
-def _missed(student: PreTrainedModel, reached: Reached) -> list[str]:
-    """Trainable tensors that the gradient does not reach. Of a layer's experts it has to reach one."""
-    names = [name for name, parameter in student.named_parameters() if parameter.requires_grad]
+def _read(student: PreTrainedModel, bound: Bound) -> tuple[set[int], set[int]]:
+    """Tensors, by their identity, that a term over layers reads, and those of which it reads one at least: queries and
+    keys of a layer whose map it compares, by whatever names."""
+    found, reads, trunk = layers.layers_of(student), bound.loss.layers, student.base_model
+    assert reads is not None
+    deepest = max(pair.student for pair in reads.pairs(bound.params, len(found), len(found)))
+    if reads.signal == STATES and deepest == len(found):
+        return {id(one) for one in trunk.parameters()}, set()
+    whole = deepest if reads.signal == STATES else deepest - 1
+    below = [student.get_input_embeddings(), *found[:whole]]
+    some = [] if reads.signal == STATES else found[whole].parameters()
+    return {id(one) for module in below for one in module.parameters()}, {id(one) for one in some}
+
+
+def _missed(student: PreTrainedModel, reached: Reached, bound: Bound | None = None) -> list[str]:
+    """Trainable tensors that the gradient does not reach and that the term reads, which is all where it reads logits.
+    Of a layer's experts it has to reach one."""
+    named = [(name, one) for name, one in student.named_parameters() if one.requires_grad]
+    names = [name for name, _ in named]
+    if bound is not None and bound.loss.layers is not None:
+        whole, some = _read(student, bound)
+        names = [name for name, one in named if id(one) in whole]
+        either = [name for name, one in named if id(one) in some]
+        names += either if reached.moved.isdisjoint(either) else []
     groups = {found[1] for name in reached.moved if (found := EXPERT.match(name))}
     return [
         name
@@ -155,8 +217,8 @@ def _missed(student: PreTrainedModel, reached: Reached) -> list[str]:
     ]
 
 
-def _of_model(student: PreTrainedModel, reached: Reached, count: int) -> list[Finding]:
-    missed = _missed(student, reached)
+def _of_model(student: PreTrainedModel, reached: Reached, count: int, bound: Bound | None = None) -> list[Finding]:
+    missed = _missed(student, reached, bound)
     if not math.isfinite(reached.norm):
         return [Finding("finite", reached.norm, False, "its gradient in the student is not")]
     named = ", ".join(f"`{name}`" for name in islice(missed, 3))
@@ -221,13 +283,14 @@ def reach(takes: Mapping[str, Path], params: ReachParams, ctx: Context) -> None:
         for (name, bound), findings in zip(_named(terms), promised, strict=True):
             ctx.progress(len(found), len(terms), name)
             reached = gradient_of(student, head, bound, batch)
-            of_model = _of_model(student, reached, count)
+            of_model = _of_model(student, reached, count, bound)
             promises.admit(bound.name, of_model)
             tokens = int(batch.masks_N[bound.loss.mask].sum())
             found[name] = {
                 "checks": _told([*findings, *of_model]),
-                "gradient_norm": facts.measured(reached.norm, "nat/token", n=tokens),
-                "tensors_reached": facts.rate(len(reached.moved), count),
+                "gradient_norm": facts.measured(reached.norm, bound.unit, n=tokens),
+                # of a term over layers, those that it reads: one that it misses is refused above
+                "tensors_reached": facts.rate(len(reached.moved), len(reached.moved) if bound.loss.layers else count),
             }
     data = {
         "terms": found,

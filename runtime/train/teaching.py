@@ -22,8 +22,9 @@ from runtime.contract import Refusal
 from runtime.contract.objective import Top
 from runtime.models import admission, build, capping
 from runtime.models.tokenizer import Tokenizer
-from runtime.train import narrow, whence
+from runtime.train import layers, narrow, whence
 from runtime.train.batches import Batch, Corpus, Group
+from runtime.train.layers import NOTHING, Read, Wanted
 from runtime.train.objective import Side
 from runtime.train.place import HERE, Place, device_of
 
@@ -62,22 +63,30 @@ def check_width(model: PreTrainedModel, words: Tokenizer, longest: int, who: str
 
 
 def hidden_of(model: PreTrainedModel, groups: Sequence[Group], place: Place = HERE) -> Tensor:
+    """hidden_NH of `gathered`, and nothing else."""
+    return gathered(model, groups, place)[0]
+
+
+def gathered(
+    model: PreTrainedModel, groups: Sequence[Group], place: Place = HERE, wanted: Wanted = NOTHING
+) -> tuple[Tensor, Read]:
     """hidden_NH in float32, where the model is, after its last normalisation, at the places that predict a supervised
-    token.
+    token; and of a model that is listened to (`layers.listen`) what is wanted of its layers, at the same places.
 
     No attention mask is needed: padding stands on the right, and no real token may look to its right. Where a sequence
     holds several rows, their positions keep them apart (`runtime.train.packing`).
     """
     found: list[Tensor] = []
-    device = device_of(model)
+    inside: list[Read] = []
+    device, last = device_of(model), len(layers.layers_of(model)) if wanted else 0
     for group in groups:
         packed = {} if group.positions_BT is None else {"position_ids": group.positions_BT.to(device)}
         ids_BT, places_N = group.ids_BT.to(device), group.places_N.to(device)
-        with narrow.at(places_N), place.trunk(device):
+        with narrow.at(places_N), place.trunk(device), layers.met() as met:
             hidden_BTH = model.base_model(input_ids=ids_BT, use_cache=False, **packed).last_hidden_state
         found.append(hidden_BTH.flatten(0, 1).index_select(0, places_N))
-    whole = torch.cat(found)
-    return whole.float() if whole.dtype in (torch.bfloat16, torch.float16) else whole
+        inside.append(layers.taken(met, hidden_BTH, places_N, wanted, last))
+    return layers.wide(torch.cat(found)), layers.joined(inside, wanted)
 
 
 def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Linear:
@@ -112,7 +121,8 @@ class Taught(Protocol):
     """What is known of a teacher at the supervised tokens of one corpus."""
 
     def given(self, batch: Batch) -> Side | Top:
-        """Of a batch of that corpus: its hidden states and head, or its likeliest tokens."""
+        """Of a batch of that corpus: its hidden states and head, with its layers where they are read, or its likeliest
+        tokens."""
 
 
 class Teacher:
@@ -127,28 +137,41 @@ class Teacher:
         limit: int | None = None,
         place: Place = HERE,
         tell: Callable[[int, int], None] | None = None,
+        wanted: Wanted = NOTHING,
     ) -> None:
         """`drawn` are the rows that any step will use. The model stays where it is; its logits are made, and hidden
-        states kept, where the student is. `tell`: called with how many of so many lots of rows were read."""
-        self.model, self.corpus, self.place = model.requires_grad_(False), corpus, place
+        states kept, where the student is. `tell`: called with how many of so many lots of rows were read. `wanted`:
+        what terms read of its layers."""
+        self.model, self.corpus, self.place, self.wanted = model.requires_grad_(False), corpus, place, wanted
         self.head = _beside(in_float32(head), place.device)
+        layers.listen(model, wanted)
         self._table_SH: Tensor | None = None
+        self._tables: dict[int, Tensor] = {}
         width = int(model.config.hidden_size)
-        if keeps(corpus, width, limit):
+        if keeps(corpus, width, limit, wanted):
             self._table_SH = torch.zeros(corpus.start[-1], width, device=place.device)
+            self._tables = {layer: torch.zeros_like(self._table_SH) for layer in sorted(wanted.states)}
             read = lots(corpus, drawn)
             for done, rows in enumerate(read):
                 if tell is not None:
                     tell(done, len(read))
                 with torch.no_grad():
                     at = corpus.flat(rows).to(place.device)
-                    found_NH = hidden_of(model, [corpus.group(rows)], place)
+                    found_NH, inside = gathered(model, [corpus.group(rows)], place, wanted)
                     if not whence.finite(found_NH):
                         raise _unfinite(model, corpus, rows, place)
                     self._table_SH[at] = found_NH.to(place.device)
+                    for layer, states_NH in inside.states.items():
+                        self._tables[layer][at] = states_NH.to(place.device)
 
     def given(self, batch: Batch) -> Side:
-        return Side(self.hidden(batch), self.head)
+        if self._table_SH is not None:
+            at = self.corpus.flat(batch.rows).to(self.place.device)
+            kept = {layer: table_SH.index_select(0, at) for layer, table_SH in self._tables.items()}
+            return Side(self._table_SH.index_select(0, at), self.head, Read(kept))
+        with torch.no_grad():
+            hidden_NH, inside = gathered(self.model, batch.groups, self.place, self.wanted)
+        return Side(hidden_NH.to(self.place.device), self.head, inside.to(self.place.device))
 
     @property
     def looked_up(self) -> bool:
@@ -156,10 +179,7 @@ class Teacher:
 
     def hidden(self, batch: Batch) -> Tensor:
         """hidden_NH of the batch's supervised tokens, without gradient."""
-        if self._table_SH is not None:
-            return self._table_SH.index_select(0, self.corpus.flat(batch.rows).to(self.place.device))
-        with torch.no_grad():
-            return hidden_of(self.model, batch.groups, self.place).to(self.place.device)
+        return self.given(batch).hidden_NH
 
 
 def _unfinite(model: PreTrainedModel, corpus: Corpus, rows: Sequence[int], place: Place) -> Refusal:
@@ -192,9 +212,11 @@ def _beside(head: nn.Module, device: torch.device) -> nn.Module:
     return head if device_of(head) == device else copy.deepcopy(head).to(device).requires_grad_(False)
 
 
-def keeps(corpus: Corpus, width: int, limit: int | None = None) -> bool:
-    """Whether the hidden states of all rows, so wide, are looked up."""
-    return corpus.start[-1] * width * 4 <= (CACHE_BYTES if limit is None else limit)
+def keeps(corpus: Corpus, width: int, limit: int | None = None, wanted: Wanted = NOTHING) -> bool:
+    """Whether the hidden states of all rows, so wide, are looked up, those of its layers with them. Attention maps, as
+    wide as their row is long, are not: a teacher whose maps are read runs at each step."""
+    tables = 1 + len(wanted.states)
+    return not wanted.attention and corpus.start[-1] * width * 4 * tables <= (CACHE_BYTES if limit is None else limit)
 
 
 def lots(corpus: Corpus, drawn: Sequence[int]) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from runtime.steps.train import TrainParams
 from runtime.train import supervision
 from runtime.train.batches import Corpus
 from runtime.train.loop import Trainer
+from runtime.train.matching import Matching
 from runtime.train.objective import Bound
 from runtime.train.place import Place
 from runtime.train.record import Point, Record
@@ -33,24 +35,26 @@ def _effective(bound: Bound, record: Record) -> dict[str, float]:
 
 def _settings(bound: Bound) -> dict[str, Any]:
     return {
-        name: facts.measured(value, "1") if isinstance(value, (int, float)) else str(value)
+        name: facts.measured(value, "bool" if isinstance(value, bool) else "1")
+        if isinstance(value, (int, float))
+        else str(value)
         for name, value in bound.params.model_dump(mode="json").items()
     }
 
 
-def _point(point: Point, k: int) -> dict[str, Datum]:
+def _point(point: Point, k: int, unit: str) -> dict[str, Datum]:
     value, norm, share = point.values[k], point.norms[k], point.shares[k]
     if value is None or norm is None:
         return {
             "step": facts.measured(point.step, "step"),
-            "value": facts.unavailable(NO_TOKEN, "nat/token"),
-            "gradient_norm": facts.unavailable(NO_TOKEN, "nat/token"),
+            "value": facts.unavailable(NO_TOKEN, unit),
+            "gradient_norm": facts.unavailable(NO_TOKEN, unit),
         }
     return {
         "step": facts.measured(point.step, "step"),
-        "value": facts.measured(value, "nat/token", n=point.tokens[k]),
+        "value": facts.measured(value, unit, n=point.tokens[k]),
         "weight": facts.measured(point.weights[k], "1"),
-        "gradient_norm": facts.measured(norm, "nat/token", n=point.tokens[k]),
+        "gradient_norm": facts.measured(norm, unit, n=point.tokens[k]),
         "gradient_share": facts.unavailable("every weighted gradient is zero", "1")
         if share is None
         else facts.measured(share, "1"),
@@ -84,6 +88,7 @@ def _settled(bound: Bound) -> dict[str, Any]:
 
 def _term(bound: Bound, k: int, record: Record, corpus: Corpus, tokenizer: Tokenizer) -> dict[str, Any]:
     final, steps = record.final(k)
+    unit = bound.unit
     seen = [point for point in record.points if point.values[k] is not None]
     return _settled(bound) | {
         "mask": bound.loss.mask,
@@ -94,14 +99,12 @@ def _term(bound: Bound, k: int, record: Record, corpus: Corpus, tokenizer: Token
         "supervised_example": _example(corpus, bound.loss.mask, tokenizer),
         "supervision": supervision.told(corpus, bound.loss.mask, tokenizer),
         # patience may end a training before the first token that a rare term has
-        "first": _point(seen[0], k)["value"] if seen else facts.unavailable(NO_TOKEN, "nat/token"),
-        "final": facts.unavailable(NO_TOKEN, "nat/token")
-        if final is None
-        else facts.measured(final, "nat/token", n=steps),
-        "least_gradient_norm": facts.measured(min(point.norms[k] or 0.0 for point in seen), "nat/token", n=len(seen))
+        "first": _point(seen[0], k, unit)["value"] if seen else facts.unavailable(NO_TOKEN, unit),
+        "final": facts.unavailable(NO_TOKEN, unit) if final is None else facts.measured(final, unit, n=steps),
+        "least_gradient_norm": facts.measured(min(point.norms[k] or 0.0 for point in seen), unit, n=len(seen))
         if seen
-        else facts.unavailable(NO_TOKEN, "nat/token"),
-        "curve": [_point(point, k) for point in record.points],
+        else facts.unavailable(NO_TOKEN, unit),
+        "curve": [_point(point, k, unit) for point in record.points],
     }
 
 
@@ -135,6 +138,22 @@ def data(
             }
             for point in record.points
         ],
+    }
+
+
+def layers(matching: Matching) -> dict[str, Any]:
+    """Each term over layers → its pairs, and how many numbers the matrix has that was trained for a pair and is no part
+    of the student; 0 where the widths are equal."""
+    return {
+        name: [
+            {
+                "student": facts.measured(pair.student, "layer"),
+                "teacher": facts.measured(pair.teacher, "layer"),
+                "projection": facts.measured(math.prod(matching.projects[name].get(pair, (0,))), "parameter"),
+            }
+            for pair in pairs
+        ]
+        for name, pairs in matching.pairs.items()
     }
 
 

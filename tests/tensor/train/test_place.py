@@ -90,8 +90,10 @@ def losses() -> list[Loss]:
 def test_a_loss_works_where_its_tensors_are(loss: Loss) -> None:
     """On `meta` every tensor that a loss makes elsewhere is an error; so would it be on a card."""
     params = loss.params()
-    student_NV, target_N = torch.empty(5, 7, device=META), torch.empty(5, dtype=torch.long, device=META)
-    given = torch.empty(5, 7, device=META) if loss.needs & {"logits", "choices"} else None
+    # of attention maps: heads and keys of each token
+    shape = (5, 3, 7) if "attention" in loss.needs else (5, 7)
+    student_NV, target_N = torch.empty(shape, device=META), torch.empty(5, dtype=torch.long, device=META)
+    given = torch.empty(shape, device=META) if loss.needs - {"text"} else None
     found = loss.value(student_NV, given, target_N, params)
     assert (found.device, found.shape) == (META, (5,))
     if loss.gradient is not None:

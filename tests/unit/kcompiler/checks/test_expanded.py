@@ -3,12 +3,13 @@ compiles."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.kcompiler.checks.claims import Change, section, several
+from tests.unit.kcompiler.checks.claims import Change, Claim, section, several
 from tests.unit.kcompiler.checks.laboratory import compiled
 from tests.unit.kcompiler.checks.test_corners import ANSWERS, CONTROL, folder, hosted, kin, letters, local, losses, pair
 
@@ -108,18 +109,20 @@ def test_too_narrow_a_vocabulary_beside_such_a_teacher_is_not_sent_in_a_circle(t
         assert found(tmp_path, several(change, way), files) == {}
 
 
-@pytest.mark.parametrize(
-    ("tokens", "width", "code", "advice", "way"),
-    [
-        # the teacher's own tokenizer, whose rows are all in use, or all but one, or all but three
-        (509, 514, "KC4302", "remove `expand`, and write `vocab_size: 512`", without),
-        (508, 514, "KC4302", "expand by 1 at most, and write `vocab_size: 512`",
-         section("tokenizer", expand=TEXTS[:1], vocab_size=512)),
-        (506, 514, "KC4302", "write 512, which has unused rows for them", section("tokenizer", vocab_size=512)),
-        (508, 512, "KC4303", "expand by 1 at most, and write `vocab_size: 512`",
-         section("tokenizer", expand=TEXTS[:1])),
-    ],
-)  # fmt: skip
+#: tokens, width, code, advice, and the advice typed
+OWN: list[tuple[int, int, str, str, Change]] = [
+    # the teacher's own tokenizer, whose rows are all in use, or all but one, or all but three
+    (509, 514, "KC4302", "remove `expand`, and write `vocab_size: 512`", without),
+    (508, 514, "KC4302", "expand by 1 at most, and write `vocab_size: 512`",
+     section("tokenizer", expand=TEXTS[:1], vocab_size=512)),
+    (507, 514, "KC4302", "write 512, which has unused rows for them", section("tokenizer", vocab_size=512)),
+    (506, 514, "KC4302", "write 512, which has unused rows for them", section("tokenizer", vocab_size=512)),
+    (508, 512, "KC4303", "expand by 1 at most, and write `vocab_size: 512`",
+     section("tokenizer", expand=TEXTS[:1])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tokens", "width", "code", "advice", "way"), OWN)
 def test_the_teachers_own_tokenizer_has_room_in_its_rows_alone(
     tmp_path: Path, tokens: int, width: int, code: str, advice: str, way: Change
 ) -> None:
@@ -133,3 +136,40 @@ def test_a_student_without_rows_is_given_them(tmp_path: Path) -> None:
     advice = "write `student.migrate`, which gives the weights rows for them"
     assert found(tmp_path, change, pair(letters(509))) == {"KC4302": advice}
     assert found(tmp_path, several(change, migrated), pair(letters(509))) == {}
+
+
+def advice() -> None:
+    """Of each kind of teacher and student what is advised, word for word."""
+    beside = several(kin("student"), WIDE, migrated)
+    asked: list[tuple[Change, dict[str, str], str]] = [
+        *(
+            (local(expand=TEXTS, vocab_size=width), folder(letters(tokens), **CONTROL), said)
+            for tokens, width, _, said, _ in OWN
+        ),
+        (several(starting, WIDE), pair(letters(509)), "write `student.migrate`, which gives the weights rows for them"),
+        (
+            beside,
+            pair(letters(509)),
+            f"{TEXT}, {LEARN}; or remove `expand` and `student.migrate`, and write `vocab_size: 512`",
+        ),
+        (
+            several(kin("student"), section("tokenizer", expand=TEXTS, vocab_size=512)),
+            pair(letters(509)),
+            f"{TEXT}, {LEARN}, write `vocab_size: 514` and `student.migrate`; or remove `expand`, and write "
+            "`vocab_size: 512`",
+        ),
+        (
+            several(kin("student"), section("tokenizer", expand=TEXTS, vocab_size=512), migrated),
+            pair(letters(509)),
+            f"{TEXT}, {LEARN}, write `vocab_size: 514` and `student.migrate`; or remove `expand` and "
+            "`student.migrate`, and write `vocab_size: 512`",
+        ),
+    ]
+    for change, files, said in asked:
+        with tempfile.TemporaryDirectory() as root:
+            assert list(found(Path(root), change, files).values()) == [said]
+
+
+#: all of it by hand: what is advised is looked at, not only that it is refused
+CLAIMS: list[Claim] = []
+ARITHMETIC = (advice,)

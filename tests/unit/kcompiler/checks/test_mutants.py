@@ -17,7 +17,9 @@ from kcompiler import checks
 from tests.unit.kcompiler.checks import (
     test_chunks,
     test_corners,
+    test_expanded,
     test_goldens,
+    test_layers,
     test_memory,
     test_order,
     test_recipe,
@@ -39,6 +41,8 @@ _WHOLE = {
     "chunks": test_chunks,
     "facts.chunks": test_chunks,
     "goldens": test_goldens,
+    "layers": test_layers,
+    "facts.layers": test_layers,
     "memory": test_memory,
     "order": test_order,
     "recipe": test_recipe,
@@ -47,6 +51,7 @@ _WHOLE = {
     "speed": test_speed,
     "statistics": test_statistics,
     "storing": test_storing,
+    "tokens": test_expanded,
     "toolchain": test_toolchain,
 }
 MODULES = [*modules(), "kcompiler.tables"]
@@ -72,6 +77,13 @@ FEW = {
 }
 #: (module, line of its text, mutant) that no behaviour can show, and why
 UNNOTICEABLE: dict[tuple[str, str, str], str] = {
+    ("tokens", "if spec.tokenizer.expand and width < spec.tokenizer.vocab_size",
+     "width < spec.tokenizer.vocab_size → width <= spec.tokenizer.vocab_size"):
+        "where the two are equal nothing is wrong, and nothing is said",
+    ("signals",
+     'able = [name for name in catalog.names("teachers") if set(missing) <= _usable("teachers", name, "signals")]',
+     "set(missing) <= _usable('teachers', name, 'signals') → set(missing) < _usable('teachers', name, 'signals')"):
+        "no loss needs all that a source gives",
     ("goldens", "narrow = next((one for one in filled if _filled(spec, [short, *others], short) < one[1]), None)",
      "_filled(spec, [short, *others], short) < one[1] → _filled(spec, [short, *others], short) <= one[1]"):
         "(prompts + 1) · length + 3 is never the twenty that every pack asks",
