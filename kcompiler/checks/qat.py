@@ -14,6 +14,7 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.training import Stage
 from runtime.contract.qat import rounded, untrained
+from runtime.contract.recipe import COARSE
 
 
 def _aware(spec: Spec) -> Iterator[tuple[int, Stage, str]]:
@@ -121,9 +122,27 @@ def _exact(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _gains(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Integers of eight bits lose less than two trainings are apart."""
+    for _, stage, at in _aware(spec):
+        names = rounded(spec.quantization, sizes.tensors(spec.student.architecture))
+        if names and not any(spec.quantization.of(name).weights in COARSE for name in names):
+            yield tree.diagnostic(
+                "KC4957",
+                at,
+                f"stage `{stage.name}` trains for a rounding that costs little: every matrix has eight bits or more",
+                severity="note",
+                on="key",
+                label="a student that is rounded afterwards was as good where it was measured",
+                help="compare it with the same spec without `qat`, or store weights in `int4`",
+                related=(tree.related("/quantization/default", "what matrices get", "key"),),
+            )
+
+
 CHECKS = (
     Check(_rounds, "training", "quantization", "student"),
     Check(_stays, "training", "quantization"),
     Check(_trains, "training"),
     Check(_exact, "training", "execution"),
+    Check(_gains, "training", "quantization", "student"),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,16 @@ def test_a_state_of_another_rounding_is_not_continued(base: dict[str, Path], tmp
         assert "another course" in " ".join(again.said)
 
 
+def test_the_formula_of_memory_counts_what_stands_beside(base: dict[str, Path], tmp_path: Path) -> None:
+    """After a first training, which finds no library in use."""
+    train(base, world.params(steps=1), Stage(tmp_path / "first", base))
+    plain, aware = Stage(tmp_path / "plain", base), Stage(tmp_path / "aware", base)
+    train(base, world.params(steps=1), plain)
+    train(base, asked(INT4, steps=1), aware)
+    matrices = [one for name, one in load_file(aware.root / MODEL).items() if one.ndim > 1]
+    assert aware.peak().estimated - plain.peak().estimated == 4 * sum(one.size for one in matrices)
+
+
 def test_the_learning_rate_falls_with_the_first_rounded_step(base: dict[str, Path], tmp_path: Path) -> None:
     stage, _ = trained(base, asked(from_step=3, factor=0.25), tmp_path / "a")
     plain, _ = trained(base, world.params(), tmp_path / "b")
@@ -300,6 +311,10 @@ def test_validation_looks_at_rounded_weights(base: dict[str, Path], tmp_path: Pa
         for name in (one["tensor"] for one in data["qat"]["matrices"]):
             assert restored(stored(weights[name], INT4.of(name).plain)).tobytes() == weights[name].tobytes()
         assert (state.name == f"step-{best:08d}") is all(np.array_equal(weights[name], held[name]) for name in held)
+    # what was said of the last state is what a training that goes on from it says of its start
+    again = {**base, "from": states[-1]}
+    _, further = trained(again, world.params(init="checkpoint", validation=Validation(every=6)), tmp_path / "further")
+    assert further["validation"]["start"] == data["validation"]["curve"][-1]["value"]
 
 
 @pytest.mark.parametrize(
@@ -341,6 +356,56 @@ def test_a_device_that_rounds_otherwise_is_refused(
     monkeypatch.setattr(rounding, "rounded", lambda weight, form: plain(weight * (1 + 2.0**-23), form))
     with pytest.raises(Refusal, match="is rounded otherwise on cpu than in the package"):
         train(base, asked(), Stage(tmp_path / "a", base))
+
+
+@contextmanager
+def _left(self: RoundedWeights, step: int) -> Iterator[None]:
+    """Rounded weights that stay."""
+    for _, parameter, form in self._each:
+        parameter.data = rounded(parameter.data, form)
+    yield
+
+
+def _by(divisor: float) -> Callable[[torch.Tensor, Weights], torch.Tensor]:
+    """Rounding by another largest integer, as torchao has it (127.5 and 7.5)."""
+
+    def mutant(weight: torch.Tensor, form: Weights) -> torch.Tensor:
+        return rounded(weight * (QMAX[form.weights] + divisor) / QMAX[form.weights], form)
+
+    return mutant
+
+
+@pytest.mark.parametrize(
+    ("name", "mutant"),
+    [("at", _left), ("at", lambda _self, _step: nullcontext())],
+    ids=["weights stay rounded", "nothing is rounded"],
+)
+def test_a_step_that_rounds_otherwise_is_noticed(name: str, mutant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RoundedWeights, name, mutant)
+    with pytest.raises(AssertionError):
+        test_the_gradient_goes_straight_through()
+
+
+def test_another_divisor_is_refused(base: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounding, "rounded", _by(0.5))
+    with pytest.raises(Refusal, match="is rounded otherwise"):
+        train(base, asked(INT4), Stage(tmp_path / "a", base))
+
+
+def test_float32_weights_under_the_name_of_rounded_ones_are_noticed(
+    base: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = RoundedWeights._settled
+
+    def mutant(self: RoundedWeights, name: str, parameter: torch.nn.Parameter, form: Weights) -> Any:
+        before = parameter.detach().clone()
+        told = settled(self, name, parameter, form)
+        parameter.data = before
+        return told
+
+    monkeypatch.setattr(RoundedWeights, "_settled", mutant)
+    with pytest.raises(AssertionError):
+        test_the_checkpoint_holds_what_the_report_says(base, tmp_path, INT4)
 
 
 @pytest.mark.parametrize(
