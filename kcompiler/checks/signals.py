@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kcompiler.checks import Check, World
@@ -14,6 +14,7 @@ from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from runtime import catalog
 from runtime.contract import Loss, Refusal, Step, Teacher
+from runtime.contract.conditions import FACTS, MASKS
 from runtime.contract.layers import OF_WEIGHTS
 from runtime.contract.splits import TRAIN
 
@@ -109,7 +110,7 @@ def _usable(room: str, name: str, attribute: str) -> Any:
 
 def _supervised(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     for pointer, loss in _terms(spec):
-        if loss.mask in spec.data.targets:
+        if loss.mask in spec.data.targets or loss.mask in MASKS:
             continue
         yield tree.diagnostic(
             "KC4204",
@@ -155,6 +156,45 @@ def _carried(spec: Spec, world: World) -> set[str] | None:
                 return None
             names |= spans
     return names
+
+
+def _conditioned(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A term that depends on what rows say of themselves needs rows that say it: one at least has all of it."""
+    rows = _trained(spec, world)
+    for pointer, loss in _terms(spec):
+        read = [MASKS[loss.mask]] if loss.mask in MASKS else []
+        read += [FACTS[fact].source for fact in sorted(loss.facts) if FACTS[fact].source not in read]
+        for source in read:
+            lacking = [] if rows is None else source.lacking_in(rows)
+            if lacking:
+                yield tree.diagnostic(
+                    "KC4270",
+                    pointer,
+                    f"no row that is trained on says what loss `{loss.name}` depends on",
+                    label=f"reads {source.says}",
+                    help=f"give rows that carry {' and '.join(lacking)}, or remove the term",
+                    related=(tree.related("/data/sources", "none of these rows has it", "key"),),
+                )
+
+
+def _trained(spec: Spec, world: World) -> list[Mapping[str, Any]] | None:
+    """The rows that may be trained on, as far as files hold them; None where a file cannot be read here. What a
+    generator makes says nothing of itself but by its spans."""
+    found: list[Mapping[str, Any]] = []
+    files = {read.index: read.content for read in readable(spec.data, world)}
+    for i, source in enumerate(spec.data.sources):
+        if not spec.data.shares.share(source.split, TRAIN):
+            continue
+        if isinstance(source, FileSource):
+            if i not in files or files[i].wrong:
+                return None
+            found += [row.whole for row in files[i].rows]
+        else:
+            spans = catalog.load("generators", source.generator).spans
+            if spans is None:
+                return None
+            found.append({"spans": {name: [[0, 1]] for name in spans}})
+    return found
 
 
 def _wanted(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -249,6 +289,7 @@ CHECKS = (
     Check(_needed, "teacher", "training"),
     Check(_supervised, "data", "training"),
     Check(_produced, "data"),
+    Check(_conditioned, "data", "training"),
     Check(_wanted, "data", "training"),
     Check(_one_vocabulary, "teacher", "tokenizer", "training", "student"),
     Check(_own_words, "teacher", "tokenizer", "training", "student"),

@@ -19,7 +19,7 @@ from kcompiler import assets, diagnostic
 from kcompiler.render.human_run import table
 from kcompiler.render.index import Unknown
 from runtime import catalog
-from runtime.contract import expressions, fixture_set, fixtures, scenario, wanted
+from runtime.contract import conditions, expressions, fixture_set, fixtures, scenario, wanted
 
 _WIDTH = 118
 
@@ -45,6 +45,9 @@ WANTED: Mapping[str, Any] = {
     "forbidden": ["burn"],
     "state": {"stock": {"pen": 7}},
     "turns": 6,
+    "required": ["12.5 km"],
+    "reference_bytes": 120,
+    "code_mode": True,
 }
 #: what the published schema does not say
 _WANTED_TEXTS = {
@@ -204,6 +207,9 @@ def _left_out(path: str) -> str:
         "locale": wanted.locale_of({}),
         "forbidden": _NONE,
         "state": "what the row's own path changes, and no more",
+        "required": _NONE,
+        "reference_bytes": "nothing is measured by it",
+        "code_mode": "false",
     }[path]
 
 
@@ -219,6 +225,8 @@ def _typed(node: Mapping[str, Any]) -> str:
         if isinstance(node.get("additionalProperties"), dict):
             return f"object: name → {_typed(node['additionalProperties'])}"
         return "object, not empty" if node.get("minProperties") else "object"
+    if kind == "boolean":
+        return "true or false"
     if kind == "integer":
         return f"whole number from {node['minimum']} to {node['maximum']}"
     return "text, not empty" if "pattern" in node or node.get("minLength") else "text"
@@ -251,7 +259,7 @@ def _fixture_part(path: str, example: Any) -> Part:
 
 
 def _wanted_page() -> list[str]:
-    told = [*_doc(wanted), "", *_doc(scenario)]
+    told = [*_doc(wanted), "", *_doc(scenario), "", *_doc(conditions)]
     return [*told, "", "an example of all fields", f"  {_json({'wanted': WANTED})}"]
 
 

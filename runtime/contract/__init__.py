@@ -303,10 +303,14 @@ class Loss:
     params: type[Params]
     #: teacher signals: subset of {"text", "choices", "logits", "states", "attention"}
     needs: frozenset[str]
-    #: which supervised tokens: "response", or a span name of the dataset rows ("tool_name", "json_args", …)
+    #: which supervised tokens: "response", a span name of the dataset rows ("tool_name", "json_args", …), or one of
+    #: `runtime.contract.conditions.MASKS`
     mask: str
-    value: Callable[[Any, Any, Any, Any], Any]
+    value: Callable[..., Any]
     semantics: Mapping[str, Any]
+    #: facts of a row that it reads beside its tokens, of `runtime.contract.conditions.FACTS`: `value` and `gradient`
+    #: then take `facts` as well, which maps each to its numbers at the N tokens
+    facts: frozenset[str] = frozenset()
     #: zero, and flat, when student and teacher agree, and never below
     divergence: bool = False
     #: unchanged by a constant that is added to all logits of a token, as everything about distributions is
@@ -315,7 +319,7 @@ class Loss:
     derivative: bool = True
     #: `value` together with its gradient with respect to the student's logits in closed form: (loss_N, gradient_NV);
     #: where there is none, the gradient is derived
-    gradient: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None
+    gradient: Callable[..., tuple[Any, Any]] | None = None
     #: how it reads a teacher that is stored as its likeliest tokens; None: it needs all logits
     top: OfTop | None = None
     #: what of its parameters may be left to what is measured

@@ -59,6 +59,14 @@ def cross_entropy_gradient(student_NV: Any, target_N: Any) -> tuple[Any, Any]:
     return loss_N, gradient_NV.scatter_add_(-1, at_N1, gradient_NV.new_full(at_N1.shape, -1.0))
 
 
+def odds(student_NV: Any, target_N: Any) -> tuple[Any, Any, Any]:
+    """Log-odds of each target against all other tokens; their log-sum-exp; the logits without the target's. In nats."""
+    at_N1 = target_N.unsqueeze(-1)
+    rivals_NV = student_NV.scatter(-1, at_N1, float("-inf"))
+    rivals_N = rivals_NV.logsumexp(-1)
+    return student_NV.gather(-1, at_N1).squeeze(-1) - rivals_N, rivals_N, rivals_NV
+
+
 def _still(difference_NV: Any, weight_NV: Any) -> None:
     """In place: nothing where the weight is 0. On the CPU a look saves a pass; a card would have to be waited for."""
     nothing_NV = weight_NV == 0.0

@@ -212,9 +212,8 @@ class Reader:
 
     def _preferred(self, value: dict[str, Json], rest: Mapping[str, Any], here: str) -> Row:
         """The row of a pair."""
-        found = {
-            field: self._value(field, value, here) for field in ("id", "class", "spans") if self._has(field, value)
-        }
+        beside = ("id", "class", "spans", rows.WANTED)
+        found = {field: self._value(field, value, here) for field in beside if self._has(field, value)}
         for field in (*pairs.SIDES, *sorted(self._mapped)):
             if not self._has(field, value):
                 raise self._lacking(field, value, rest, here)

@@ -7,7 +7,8 @@
 one right answer. `order` is "any" where the calls are independent, and "given" for a chain. `facts` are what
 a final answer must carry over from the results of tools before it: `type` says how a value is compared (text, number,
 date, id), `unit` which unit a number must have, `key` under which field of the result it stands. Everything here is
-declared with the data, never read from what a model said. What a scenario wants besides: runtime/contract/scenario.py.
+declared with the data, never read from what a model said. What a scenario wants besides: runtime/contract/scenario.py;
+what a row says of itself to losses that depend on it: runtime/contract/conditions.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from runtime.contract import Refusal, scenario
+from runtime.contract import Refusal, conditions, scenario
 from runtime.contract.strict_json import Json
 
 ORDERS = ("any", "given")
@@ -81,10 +82,10 @@ def _fact(value: Json, here: str, at: str) -> None:
 
 def checked(value: Json, here: str) -> None:
     """Whether a JSON value is what a row may want. Raises Refusal (KR0240) with what is wrong."""
-    known = {"calls", "order", "facts", "locale", *scenario.FIELDS}
+    known = {"calls", "order", "facts", "locale", *scenario.FIELDS, *conditions.FIELDS}
     if not isinstance(value, dict) or not value or not set(value) <= known:
         raise _refuse(f"it must be an object of {', '.join(sorted(known))}", here)
-    if why := scenario.fault(value):
+    if why := scenario.fault(value) or conditions.fault(value):
         raise _refuse(why, here)
     calls, facts = value.get("calls"), value.get("facts")
     if calls is not None:
@@ -101,7 +102,7 @@ def checked(value: Json, here: str) -> None:
             _fact(fact, here, f"facts[{number}]")
     if "locale" in value and (facts is None or value["locale"] not in LOCALES):
         raise _refuse(f"locale stands beside facts and is one of {', '.join(LOCALES)}", here)
-    if calls is None and facts is None and "state" not in value:
+    if calls is None and facts is None and not {"state", *conditions.FIELDS} & set(value):
         raise _refuse("it wants nothing: write calls, facts or state", here)
 
 

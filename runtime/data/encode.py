@@ -8,10 +8,13 @@ position i - 1 reads `masks[m][i]`. Spans are matched by bytes, never by countin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from runtime.contract.rows import Row
+from runtime.contract.conditions import FACTS, FORBIDDEN, MASKS
+from runtime.contract.rows import Row, rejected_of
+from runtime.data import conditions
+from runtime.data.conditions import overlaps
 
 RESPONSE = "response"
 
@@ -40,36 +43,59 @@ class PairEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One sequence of T tokens; `masks[m]` has T booleans, one for each token as a target."""
+    """One sequence of T tokens; `masks[m]` has T booleans and `facts[f]` T numbers, one for each token as a target."""
 
     ids: list[int]
     masks: dict[str, list[bool]]
+    facts: dict[str, list[float]] = field(default_factory=dict)
 
 
-def _overlaps(offset: tuple[int, int], spans: Sequence[Sequence[int]]) -> bool:
-    return any(offset[0] < end and start < offset[1] for start, end in spans)
-
-
-def encode(row: Row, tokenizer: PairEncoder, masks: Sequence[str]) -> list[Example]:
-    """Ids of the row's sequences (one, but for a conversation whose earlier turns need their own) and the supervised
-    targets of each mask in `masks`.
+def encode(row: Row, tokenizer: PairEncoder, masks: Sequence[str], facts: Sequence[str] = ()) -> list[Example]:
+    """Ids of the row's sequences (one, but for a conversation whose earlier turns need their own), the supervised
+    targets of each mask in `masks`, and each of `facts` beside them.
 
     "response" supervises every token of a response and its end token; another name supervises the tokens of the last
-    response that share at least one byte with a span of that name (none when the row has no such span). Prompt tokens
-    and the beginning token are never supervised. Nothing is cut: the caller bounds the length.
+    response that share at least one byte with a span of that name (none when the row has no such span), or those that
+    `runtime.contract.conditions.MASKS` says. Tokens of a span `forbidden` are supervised by a mask of that name alone.
+    Prompt tokens and the beginning token are never supervised. Nothing is cut: the caller bounds the length.
     """
-    return [_example(row, pair, masks) for pair in tokenizer.sequences(row)]
+    found = tokenizer.sequences(row)
+    paired = any(MASKS[mask].pair for mask in masks if mask in MASKS) or any(FACTS[fact].source.pair for fact in facts)
+    rejected = tokenizer.sequences(_rejected(row))[-1] if paired and "rejected" in row else None
+    # what follows from a row is about its last answer
+    return [_example(row, pair, masks, facts, rejected if pair is found[-1] else None) for pair in found]
 
 
-def _example(row: Row, pair: EncodedPair, masks: Sequence[str]) -> Example:
+def _rejected(row: Row) -> dict[str, Any]:
+    """The row with the answer that was not chosen in the place of its own."""
+    reply = rejected_of(row)
+    made: dict[str, Any] = {**row, "response": str(reply), "spans": {}}
+    if "messages" in row:
+        last = row["rejected"] if not isinstance(row["rejected"], str) else None
+        made["messages"] = [*row["messages"][:-1], last or {"role": "assistant", "content": row["rejected"]}]
+    return made
+
+
+def _example(
+    row: Row, pair: EncodedPair, masks: Sequence[str], facts: Sequence[str], rejected: EncodedPair | None
+) -> Example:
     before, end = [False] * pair.prompt_tokens, len(pair.ids)
     found: dict[str, list[bool]] = {}
     for mask in masks:
+        if mask in MASKS:
+            found[mask] = before + conditions.mask(mask, row, pair, rejected) + [False]
+            continue
         if mask == RESPONSE:
             turns = (*pair.earlier, (pair.prompt_tokens, end))
             found[mask] = [any(start <= i < stop for start, stop in turns) for i in range(end)]
             continue
         spans: Mapping[str, list[list[int]]] = row["spans"]
-        inside = [_overlaps(offset, spans.get(mask, [])) for offset in pair.offsets]
+        inside = [overlaps(offset, spans.get(mask, [])) for offset in pair.offsets]
         found[mask] = before + inside + [False]
-    return Example(ids=pair.ids, masks=found)
+    if row["spans"].get(FORBIDDEN):
+        unlearnt = before + [overlaps(offset, row["spans"][FORBIDDEN]) for offset in pair.offsets] + [False]
+        for mask in found.keys() - {FORBIDDEN}:
+            found[mask] = [learnt and not bad for learnt, bad in zip(found[mask], unlearnt, strict=True)]
+    return Example(
+        ids=pair.ids, masks=found, facts={name: conditions.numbers(name, row, pair, rejected) for name in facts}
+    )

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from runtime.contract import Loss, Params
-from runtime.contract.objective import semantics
+from runtime.contract.objective import odds, semantics
 from runtime.contract.units import unit
 
 
@@ -28,24 +28,16 @@ class RankingParams(Params):
     )
 
 
-def _odds(student_NV: Any, target_N: Any) -> tuple[Any, Any, Any]:
-    """Log-odds of each target against all other tokens; their log-sum-exp; the logits without the target's. In nats."""
-    at_N1 = target_N.unsqueeze(-1)
-    rivals_NV = student_NV.scatter(-1, at_N1, float("-inf"))
-    rivals_N = rivals_NV.logsumexp(-1)
-    return student_NV.gather(-1, at_N1).squeeze(-1) - rivals_N, rivals_N, rivals_NV
-
-
 def value(student_NV: Any, _teacher_NV: Any, target_N: Any, params: RankingParams) -> Any:
     """log(1 + exp(m - d)), d the log-odds of the verdict; stable at both ends. loss_N."""
-    odds_N, _, _ = _odds(student_NV, target_N)
+    odds_N, _, _ = odds(student_NV, target_N)
     short_N = params.margin - odds_N
     return short_N.logaddexp(short_N.new_zeros(()))
 
 
 def gradient(student_NV: Any, _teacher_NV: Any, target_N: Any, params: RankingParams) -> tuple[Any, Any]:
     """σ(m - d) · (softmax over the rivals - [v = target])."""
-    odds_N, rivals_N, rivals_NV = _odds(student_NV, target_N)
+    odds_N, rivals_N, rivals_NV = odds(student_NV, target_N)
     short_N = params.margin - odds_N
     pull_N1 = short_N.sigmoid().unsqueeze(-1)
     gradient_NV = (rivals_NV - rivals_N.unsqueeze(-1)).exp() * pull_N1

@@ -77,6 +77,7 @@ STEP = Step(
         "runtime.contract.templates",
         "runtime.contract.vocabulary",
         "runtime.contract.wanted",
+        "runtime.contract.conditions",
         "runtime.contract.asked",
         "runtime.machine.host",
         "runtime.contract.code",

@@ -89,6 +89,7 @@ STEP = Step(
         "runtime.contract.rows",
         "runtime.contract.spool",
         "runtime.contract.wanted",
+        "runtime.contract.conditions",
         "runtime.contract.verdicts",
         "runtime.data.drawn",
         "runtime.contract.scenario",

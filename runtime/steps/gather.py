@@ -84,6 +84,7 @@ STEP = Step(
         "runtime.contract.fixture_set",
         "runtime.contract.fixtures",
         "runtime.contract.wanted",
+        "runtime.contract.conditions",
         "runtime.contract.scenario",
     ),
     lighter="take fewer rows of the suite",

@@ -61,6 +61,7 @@ STEP = Step(
         "runtime.contract.rows",
         "runtime.contract.spool",
         "runtime.contract.wanted",
+        "runtime.contract.conditions",
         "runtime.contract.scenario",
         "runtime.contract.splits",
         "runtime.contract.pairs",

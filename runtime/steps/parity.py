@@ -46,6 +46,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.pairs",
         "runtime.contract.wanted",
+        "runtime.contract.conditions",
         "runtime.contract.scenario",
         "runtime.contract.rows",
         "runtime.contract.spool",

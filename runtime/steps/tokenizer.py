@@ -93,6 +93,7 @@ STEP = Step(
         "runtime.contract.rows",
         "runtime.contract.spool",
         "runtime.contract.wanted",
+        "runtime.contract.conditions",
         "runtime.contract.scenario",
         "runtime.contract.pairs",
         "runtime.contract.templates",

@@ -40,6 +40,7 @@ STEP = Step(
         "runtime.contract.templates",
         "runtime.contract.vocabulary",
         "runtime.contract.wanted",
+        "runtime.contract.conditions",
         "runtime.models.tokenizer",
         "runtime.steps.tokenizer",
         "runtime.contract.gguf",

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from runtime.contract import Refusal
+from runtime.contract.conditions import FACTS
 from runtime.data.encode import Example
 from runtime.train import packing
 from runtime.train.abreast import lots_of
@@ -104,6 +105,8 @@ class Batch:
     masks_N: dict[str, Tensor]
     #: ids and log-probabilities of the choices at each supervised token, when a term reads them
     choices_NM: tuple[Tensor, Tensor] | None
+    #: facts of the rows at each supervised token
+    facts_N: dict[str, Tensor]
     #: tokens of the rows, without padding
     tokens: int
     #: positions computed, padding included
@@ -125,6 +128,7 @@ class Batch:
                     target_N=self.target_N[piece],
                     masks_N={mask: flags[piece] for mask, flags in self.masks_N.items()},
                     choices_NM=None if choices is None else (choices[0][piece], choices[1][piece]),
+                    facts_N={fact: numbers[piece] for fact, numbers in self.facts_N.items()},
                     tokens=group.tokens,
                     positions=group.ids_BT.numel(),
                 )
@@ -156,6 +160,7 @@ class Corpus:
         targets: list[int] = []
         before: list[int] = []
         flat: dict[str, list[bool]] = {mask: [] for mask in self.masks}
+        numbers: dict[str, list[float]] = {fact: [] for fact in sorted(examples[0].facts)}
         start = [0]
         for name, example in zip(names, examples, strict=True):
             for i in _supervised(name, example, max_length):
@@ -163,11 +168,17 @@ class Corpus:
                 before.append(i - 1)
                 for mask in self.masks:
                     flat[mask].append(example.masks[mask][i])
+                for fact, values in numbers.items():
+                    values.append(example.facts[fact][i])
             start.append(len(targets))
         self.start = start
         self._target_S = torch.tensor(targets, dtype=torch.long)
         self._before_S = torch.tensor(before, dtype=torch.long)
         self._masks_S = {mask: torch.tensor(flat[mask], dtype=torch.bool) for mask in self.masks}
+        self._facts_S = {
+            fact: torch.tensor(values, dtype=torch.long if FACTS[fact].kind == "id" else torch.float32)
+            for fact, values in numbers.items()
+        }
         self._choices_SM = None if choices is None else self._spread(choices)
 
     def _spread(self, choices: Sequence[Mapping[int, float]]) -> tuple[Tensor, Tensor]:
@@ -193,6 +204,8 @@ class Corpus:
         for mask in self.masks:
             found.update(mask.encode() + self._masks_S[mask].numpy().tobytes())
         found.update(self._before_S.numpy().tobytes())
+        for fact, values in self._facts_S.items():
+            found.update(fact.encode() + values.numpy().tobytes())
         for table in self._choices_SM or ():
             found.update(table.numpy().tobytes())
         return found.hexdigest()
@@ -200,6 +213,10 @@ class Corpus:
     def supervised(self, mask: str, row: int) -> int:
         """How many tokens of a row a mask supervises."""
         return int(self._masks_S[mask][self.start[row] : self.start[row + 1]].sum())
+
+    def flagged(self, mask: str, fact: str) -> int:
+        """How many tokens that a mask supervises have a fact that is a flag."""
+        return int((self._masks_S[mask] & (self._facts_S[fact] > 0)).sum())
 
     def learnt(self, mask: str, row: int) -> list[bool]:
         """Of each token of a row, whether a mask supervises it."""
@@ -263,6 +280,7 @@ class Corpus:
             target_N=self._target_S[flat_N],
             masks_N={mask: values[flat_N] for mask, values in self._masks_S.items()},
             choices_NM=None if self._choices_SM is None else (self._choices_SM[0][flat_N], self._choices_SM[1][flat_N]),
+            facts_N={fact: values[flat_N] for fact, values in self._facts_S.items()},
             tokens=sum(lengths),
             positions=sum(group.ids_BT.numel() for group in groups),
         )

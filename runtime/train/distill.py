@@ -59,7 +59,8 @@ def corpus_of(
     if params.responses == "teacher":
         rows = [answered(row, given[row["id"]].text) for row in rows]
     # a conversation may be several sequences, each with its row's name
-    examples = [(row, example) for row in rows for example in encode(row, words, masks)]
+    facts_read = sorted({fact for bound in terms for fact in bound.facts})
+    examples = [(row, example) for row in rows for example in encode(row, words, masks, facts_read)]
     choices = None
     if any(bound.needs_choices for bound in terms):
         choices = [choice_ids(row, given[row["id"]], words) for row, _ in examples]

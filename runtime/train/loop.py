@@ -180,6 +180,7 @@ class Trainer:
             masks_N=batch.masks_N,
             denominators=denominators,
             choices_N=None if choices is None else objective.Choices(*(one.to(device) for one in choices)),
+            facts_N={fact: numbers.to(device) for fact, numbers in batch.facts_N.items()},
         )
 
     def _alone(self, hidden_NH: Tensor, read: onepass.Batch) -> Iterator[Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,8 +67,18 @@ class Bound:
         """Whether it reads what only a teacher gives whose weights are here."""
         return bool(self.loss.needs & OF_WEIGHTS)
 
-    def reads(self, taught: Tensor | Top | None) -> tuple[Value, Gradient | None]:
-        """The loss as it is of what is known of the teacher."""
+    @property
+    def facts(self) -> list[str]:
+        """Facts of the rows that it reads, sorted."""
+        return sorted(self.loss.facts)
+
+    def reads(
+        self, taught: Tensor | Top | None, facts_N: Mapping[str, Tensor] | None = None
+    ) -> tuple[Value, Gradient | None]:
+        """The loss as it is of what is known of the teacher and of the rows."""
+        if self.loss.facts:
+            gradient = self.loss.gradient
+            return partial(self.loss.value, facts=facts_N or {}), gradient and partial(gradient, facts=facts_N or {})
         if not isinstance(taught, Top):
             return self.loss.value, self.loss.gradient
         if self.loss.top is None:
@@ -175,6 +186,15 @@ def check_given(
             raise Refusal(f"loss `{bound.name}` needs a teacher's logits", action="give a teacher, or drop the term")
         if bound.needs_choices and choices_N is None:
             raise Refusal(f"loss `{bound.name}` needs a teacher's choices", action="give its answers, or drop the term")
+
+
+def check_facts(terms: Sequence[Bound], facts_N: Mapping[str, Tensor]) -> None:
+    """Raises Refusal when a term lacks a fact of the rows that it reads."""
+    for bound in terms:
+        if lacking := [fact for fact in bound.facts if fact not in facts_N]:
+            raise Refusal(
+                f"loss `{bound.name}` reads the fact `{lacking[0]}` of the rows", action="encode the rows with it"
+            )
 
 
 def check_width(taught_CV: Tensor, width: int) -> None:

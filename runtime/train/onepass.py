@@ -50,6 +50,8 @@ class Batch:
     top_N: Top | None = None
     #: layers of both models, where a term reads them
     matched: Matched | None = None
+    #: facts of the rows, on the device of the targets
+    facts_N: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, piece: slice) -> Batch:
         return replace(
@@ -60,6 +62,7 @@ class Batch:
             choices_N=None if self.choices_N is None else self.choices_N[piece],
             top_N=None if self.top_N is None else self.top_N[piece],
             matched=None,
+            facts_N={fact: numbers[piece] for fact, numbers in self.facts_N.items()},
         )
 
     def divisors(self, terms: Sequence[Bound]) -> list[int]:
@@ -121,7 +124,10 @@ class Sum:
         for bound, factor in zip(self.terms, self.factors, strict=True):
             pick = _pick(batch.masks_N[bound.loss.mask], logits_DV.device)
             mine, target = (logits_DV, batch.target_N) if pick is None else (logits_DV[pick], batch.target_N[pick])
-            loss, gradient = both(bound, mine, _of_teacher(bound, batch, taught_DV, pick, mine.shape[-1]), target)
+            facts = {name: batch.facts_N[name] if pick is None else batch.facts_N[name][pick] for name in bound.facts}
+            loss, gradient = both(
+                bound, mine, _of_teacher(bound, batch, taught_DV, pick, mine.shape[-1]), target, facts
+            )
             sums.append(loss.sum())
             if pick is None:
                 whole_DV = gradient.mul_(factor) if whole_DV is None else whole_DV.add_(gradient, alpha=factor)
@@ -152,9 +158,15 @@ def _of_teacher(
     return taught_DV if pick is None else taught_DV[pick]
 
 
-def both(bound: Bound, logits_NV: Tensor, taught: Tensor | Top | None, target_N: Tensor) -> tuple[Tensor, Tensor]:
+def both(
+    bound: Bound,
+    logits_NV: Tensor,
+    taught: Tensor | Top | None,
+    target_N: Tensor,
+    facts_N: Mapping[str, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
     """loss_N of a term and its gradient with respect to the logits: in closed form where the loss has one."""
-    value, gradient = bound.reads(taught)
+    value, gradient = bound.reads(taught, facts_N or {})
     if gradient is not None:
         loss_N, gradient_NV = fused.gradient_of(bound, gradient, len(target_N))(logits_NV, taught, target_N)
         objective.check_shape(bound, loss_N, target_N)
@@ -262,6 +274,7 @@ def _checked(batch: Batch, terms: Sequence[Bound]) -> list[int]:
             f"loss `{reading[0].name}` needs the layers of a teacher",
             action="give a teacher whose weights are here, or drop the term",
         )
+    objective.check_facts(terms, batch.facts_N)
     return batch.divisors(terms)
 
 

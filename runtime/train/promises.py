@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from runtime.contract import Refusal
+from runtime.contract.conditions import FACTS
 from runtime.contract.layers import ATTENTION
 from runtime.contract.objective import Top
 from runtime.train import objective, onepass
@@ -32,6 +33,8 @@ HEADS, KEYS = 3, 5
 SPREAD, LARGE = 3.0, 60.0
 #: layers of both models whose pairs are asked for
 DEEP = 4
+#: a made-up number of a row that is far from 0
+FAR = 64.0
 #: what is added to all logits
 SHIFT = 7.5
 #: two temperatures far above the logits, and what the gradient may change between them
@@ -106,6 +109,7 @@ class _Case:
     student_NV: Tensor
     teacher_NV: Tensor | Top | None
     target_N: Tensor
+    facts_N: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def _cold(bound: Bound) -> float:
@@ -125,7 +129,20 @@ def _case(bound: Bound, width: int, spread: float, dtype: torch.dtype) -> _Case:
         return ((drawn * (spread / SPREAD)).softmax(-1) if maps else drawn * spread).to(dtype)
 
     student_NV, teacher_NV = logits(), logits()
-    return _Case(student_NV, read_of(bound, teacher_NV), torch.randint(width, (TOKENS,), generator=made))
+    target_N = torch.randint(width, (TOKENS,), generator=made)
+    return _Case(student_NV, read_of(bound, teacher_NV), target_N, facts_of(bound, TOKENS, width))
+
+
+def facts_of(bound: Bound, tokens: int, width: int) -> dict[str, Tensor]:
+    """Made-up facts of rows: flags of both kinds, numbers at both ends, ids of all sorts."""
+    made = torch.Generator().manual_seed(13)
+    found: dict[str, Tensor] = {}
+    for name in bound.facts:
+        if FACTS[name].kind == "id":
+            found[name] = torch.randint(width, (tokens,), generator=made)
+        else:
+            found[name] = torch.arange(tokens) % 2 * (1.0 if FACTS[name].kind == "flag" else FAR)
+    return found
 
 
 def read_of(bound: Bound, teacher_NV: Tensor) -> Tensor | Top | None:
@@ -161,7 +178,8 @@ def _value(bound: Bound, case: _Case) -> Tensor:
 
     def call() -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            found = bound.reads(case.teacher_NV)[0](case.student_NV, case.teacher_NV, case.target_N, bound.params)
+            value, _ = bound.reads(case.teacher_NV, case.facts_N)
+            found = value(case.student_NV, case.teacher_NV, case.target_N, bound.params)
         objective.check_shape(bound, found, case.target_N)
         return found, found
 
@@ -172,7 +190,7 @@ def _both(bound: Bound, case: _Case) -> tuple[Tensor, Tensor]:
     """loss_N and gradient_NV as training gets them; a value that does not depend on the logits has gradient zero."""
 
     def call() -> tuple[Tensor, Tensor]:
-        value, gradient = bound.reads(case.teacher_NV)
+        value, gradient = bound.reads(case.teacher_NV, case.facts_N)
         if gradient is None:
             leaf_NV = case.student_NV.detach().requires_grad_()
             found = value(leaf_NV, case.teacher_NV, case.target_N, bound.params)
@@ -181,7 +199,7 @@ def _both(bound: Bound, case: _Case) -> tuple[Tensor, Tensor]:
             if found.requires_grad:
                 (given_NV,) = torch.autograd.grad(found.sum(), leaf_NV, allow_unused=True)
             return found.detach(), torch.zeros_like(leaf_NV) if given_NV is None else given_NV
-        return onepass.both(bound, case.student_NV, case.teacher_NV, case.target_N)
+        return onepass.both(bound, case.student_NV, case.teacher_NV, case.target_N, case.facts_N)
 
     loss_N, gradient_NV = _called(bound, call)
     if gradient_NV.shape != case.student_NV.shape:
@@ -204,7 +222,7 @@ def _apart(one: Tensor, other: Tensor) -> float:
 def _untouched(bound: Bound, case: _Case) -> Finding:
     taught = case.teacher_NV
     read = [taught.ids_NK, taught.log_NK, *taught.rest.values()] if isinstance(taught, Top) else [taught]
-    tensors = [one for one in (case.student_NV, *read, case.target_N) if one is not None]
+    tensors = [one for one in (case.student_NV, *read, case.target_N, *case.facts_N.values()) if one is not None]
     before = [one.clone() for one in tensors]
     _value(bound, case)
     _both(bound, case)
@@ -220,7 +238,7 @@ def _numeric(bound: Bound, case: _Case, gradient_NV: Tensor) -> float:
     for _ in range(2):
         direction_NV = torch.randn(case.student_NV.shape, generator=made, dtype=torch.float64) * _cold(bound)
         ahead, behind = (
-            float(_value(bound, _Case(case.student_NV + step * direction_NV, case.teacher_NV, case.target_N)).sum())
+            float(_value(bound, replace(case, student_NV=case.student_NV + step * direction_NV)).sum())
             for step in (STEP, -STEP)
         )
         numeric, given = (ahead - behind) / (2 * STEP), float((gradient_NV * direction_NV).sum())
@@ -231,15 +249,15 @@ def _numeric(bound: Bound, case: _Case, gradient_NV: Tensor) -> float:
 
 def _shifted(bound: Bound, case: _Case, loss_N: Tensor) -> float:
     """How far the value moves when a constant is added to the student's logits, and to the teacher's."""
-    moved = [_Case(case.student_NV + SHIFT, case.teacher_NV, case.target_N)]
+    moved = [replace(case, student_NV=case.student_NV + SHIFT)]
     if bound.needs_logits and isinstance(case.teacher_NV, Tensor):
-        moved.append(_Case(case.student_NV, case.teacher_NV - SHIFT, case.target_N))
+        moved.append(replace(case, teacher_NV=case.teacher_NV - SHIFT))
     return max(_apart(_value(bound, one), loss_N) for one in moved)
 
 
 def _agreeing(bound: Bound, case: _Case) -> float:
     """Value and gradient where the teacher says what the student says; the larger of the two."""
-    same = _Case(case.student_NV, read_of(bound, case.student_NV), case.target_N)
+    same = replace(case, teacher_NV=read_of(bound, case.student_NV))
     loss_N, gradient_NV = _both(bound, same)
     found = max(float(loss_N.abs().max()), float(gradient_NV.abs().max()))
     return found if math.isfinite(found) else math.inf

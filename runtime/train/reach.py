@@ -78,9 +78,11 @@ def _short(examples: Iterable[tuple[str, Example]], masks: Sequence[str], longes
     return list({id(one[1]): one for chosen in shortest.values() for one in chosen}.values())
 
 
-def _examples(path: Path, words: Tokenizer, masks: Sequence[str]) -> Iterator[tuple[str, Example]]:
+def _examples(
+    path: Path, words: Tokenizer, masks: Sequence[str], facts_read: Sequence[str]
+) -> Iterator[tuple[str, Example]]:
     for row in read(path):
-        for example in encode(_answer(row), words, masks):
+        for example in encode(_answer(row), words, masks, facts_read):
             yield row["id"], example
 
 
@@ -89,7 +91,8 @@ def batch_of(path: Path, words: Tokenizer, terms: Sequence[Bound], longest: int)
     if not path.is_file():
         raise Refusal("the dataset has no training split", place=path.name, action="lower data.held_out")
     masks = sorted({bound.loss.mask for bound in terms})
-    chosen = _short(_examples(path, words, masks), masks, longest)
+    facts_read = sorted({fact for bound in terms for fact in bound.facts})
+    chosen = _short(_examples(path, words, masks, facts_read), masks, longest)
     corpus = Corpus([name for name, _ in chosen], [example for _, example in chosen], longest, words.pad_id)
     return corpus.batch(range(len(corpus)))
 
@@ -176,6 +179,7 @@ def gradient_of(student: PreTrainedModel, head: nn.Linear, bound: Bound, batch: 
             choices_N,
             top_N if isinstance(top_N, Top) else None,
             matched,
+            batch.facts_N,
         )
         onepass.total(hidden_NH, head, given, [bound], [1.0], CHUNK)[0].backward()
     finally:

@@ -28,6 +28,7 @@ from transformers import PreTrainedModel
 from runtime import digest
 from runtime.contract import Context, Refusal, signals, strict_json
 from runtime.contract import report as facts
+from runtime.contract.conditions import FORBIDDEN
 from runtime.contract.rows import answered, load
 from runtime.contract.signals import HEAD, INDEX, ROWS, VERSION, Floats, Full, Hidden, Likeliest
 from runtime.data import answers
@@ -112,9 +113,10 @@ def _corpus(takes: Mapping[str, Path], words: Tokenizer, params: RecordSignalsPa
         rows = [answered(row, given[row["id"]].text) for row in rows if row["id"] in given]
     found: dict[tuple[int, ...], tuple[str, list[bool]]] = {}
     for row in rows:
-        for example in encode(row, words, [RESPONSE]):
+        # a term may unlearn what no other learns
+        for example in encode(row, words, [RESPONSE, FORBIDDEN]):
             name, mask = found.setdefault(tuple(example.ids), (row["id"], [False] * len(example.ids)))
-            found[tuple(example.ids)] = (name, [a or b for a, b in zip(mask, example.masks[RESPONSE], strict=True)])
+            found[tuple(example.ids)] = (name, [any(one) for one in zip(mask, *example.masks.values(), strict=True)])
     examples = [Example(list(ids), {RESPONSE: mask}) for ids, (_, mask) in found.items()]
     return Corpus([name for name, _ in found.values()], examples, params.max_length, words.pad_id)
 

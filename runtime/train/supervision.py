@@ -7,10 +7,12 @@ an end that is never learnt. What is shown here is decoded from the very ids and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby, islice
 from typing import Any
 
 from runtime.contract import report as facts
+from runtime.contract.conditions import FACTS
 from runtime.models.tokenizer import Tokenizer
 from runtime.train.batches import Corpus
 
@@ -34,14 +36,22 @@ def _pieces(corpus: Corpus, mask: str, row: int, tokenizer: Tokenizer) -> list[d
     return [*shown[:PIECES], {"text": "[…]", "learnt": False}] if len(shown) > PIECES else shown
 
 
-def told(corpus: Corpus, mask: str, tokenizer: Tokenizer) -> dict[str, Any]:
-    """`rows` with a token under the mask, `tokens` under it, and `shown`: the first of these rows."""
+def rows(corpus: Corpus, mask: str) -> int:
+    """How many rows have a token under a mask."""
+    return sum(corpus.supervised(mask, row) > 0 for row in range(len(corpus)))
+
+
+def told(corpus: Corpus, mask: str, tokenizer: Tokenizer, read: Sequence[str] = ()) -> dict[str, Any]:
+    """`rows` with a token under the mask, `tokens` under it, and `shown`: the first of these rows. Of each flag among
+    the facts that are `read`, `flagged`: the share of the mask's tokens that have it."""
     counts = [corpus.supervised(mask, row) for row in range(len(corpus))]
-    rows = [row for row, count in enumerate(counts) if count]
-    return {
-        "rows": facts.rate(len(rows), len(corpus)),
+    learning = [row for row, count in enumerate(counts) if count]
+    flagged = {name: facts.rate(corpus.flagged(mask, name), sum(counts)) for name in read if FACTS[name].kind == "flag"}
+    return ({"flagged": flagged} if flagged else {}) | {
+        "rows": facts.rate(len(learning), len(corpus)),
         "tokens": facts.rate(sum(counts), sum(len(ids) for ids in corpus.ids)),
         "shown": [
-            {"row": corpus.names[row], "pieces": _pieces(corpus, mask, row, tokenizer)} for row in islice(rows, ROWS)
+            {"row": corpus.names[row], "pieces": _pieces(corpus, mask, row, tokenizer)}
+            for row in islice(learning, ROWS)
         ],
     }

@@ -97,7 +97,8 @@ def _term(bound: Bound, k: int, record: Record, corpus: Corpus, tokenizer: Token
         "effective_weight": {name: facts.measured(weight, "1") for name, weight in _effective(bound, record).items()},
         "supervised_tokens": facts.measured(record.supervised[k], "token"),
         "supervised_example": _example(corpus, bound.loss.mask, tokenizer),
-        "supervision": supervision.told(corpus, bound.loss.mask, tokenizer),
+        "learnt_rows": facts.rate(supervision.rows(corpus, bound.loss.mask), len(corpus)),
+        "supervision": supervision.told(corpus, bound.loss.mask, tokenizer, bound.facts),
         # patience may end a training before the first token that a rare term has
         "first": _point(seen[0], k, unit)["value"] if seen else facts.unavailable(NO_TOKEN, unit),
         "final": facts.unavailable(NO_TOKEN, unit) if final is None else facts.measured(final, unit, n=steps),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from runtime import catalog
 from runtime.contract import Loss
+from runtime.contract.conditions import FACTS
 from runtime.steps.train import Term
 from runtime.train import objective, onepass
 from runtime.train.objective import Bound, Choices, Side
@@ -47,8 +48,21 @@ class Case:
         log_NV = self.teacher.head(self.teacher.hidden_NH).log_softmax(-1).detach()
         return Choices(ids_NM, log_NV.gather(-1, ids_NM))
 
+    def facts(self) -> dict[str, Tensor]:
+        """Flags, numbers on both sides of every border, and tokens: something else at each supervised place."""
+        at, vocab = torch.arange(len(self.target_N)), self.teacher.head.weight.shape[0]
+        made = {"flag": at % 2 * 1.0, "number": at % 3 * 20.0 - 1.0, "id": at % vocab}
+        return {name: made[fact.kind] for name, fact in FACTS.items()}
+
     def batch(self) -> onepass.Batch:
-        return onepass.Batch(self.teacher, self.target_N, self.masks_N, objective.totals(self.masks_N), self.choices())
+        return onepass.Batch(
+            self.teacher,
+            self.target_N,
+            self.masks_N,
+            objective.totals(self.masks_N),
+            self.choices(),
+            facts_N=self.facts(),
+        )
 
     def of(self, terms: Sequence[Bound]) -> list[Tensor]:
         return [onepass.total(self.student.hidden_NH, self.student.head, self.batch(), [t], [1.0], 9)[0] for t in terms]
@@ -65,6 +79,7 @@ class Case:
             objective.totals(self.masks_N),
             chunk,
             self.choices()[take],
+            {name: numbers[take] for name, numbers in self.facts().items()},
         )
 
     def gradients(self, values_K: Tensor) -> list[Tensor]:
@@ -87,7 +102,7 @@ def cases(draw: st.DrawFn) -> Case:
 
     masks = {
         name: torch.rand(tokens, generator=generator) < 0.4
-        for name in ("tool_name", "json_args", "response", "choice", "clause")
+        for name in sorted({"response", *(catalog.load("losses", name).mask for name in NAMES)})
     }
     for flags in masks.values():
         flags[draw(st.integers(0, tokens - 1))] = True
@@ -155,8 +170,9 @@ def test_a_constant_added_to_all_logits_changes_nothing(
     """A loss that changes under a shift is not a loss on distributions (zero-padded vocabularies fail here)."""
     term = bound(name, case.temperature)
     student, teacher = case.student.head(case.student.hidden_NH), case.teacher.head(case.teacher.hidden_NH)
-    plain = term.loss.value(student, teacher, case.target_N, term.params)
-    shifted = term.loss.value(student + student_shift, teacher + teacher_shift, case.target_N, term.params)
+    value, _ = term.reads(teacher, case.facts())
+    plain = value(student, teacher, case.target_N, term.params)
+    shifted = value(student + student_shift, teacher + teacher_shift, case.target_N, term.params)
     torch.testing.assert_close(plain, shifted, rtol=1e-7, atol=1e-7)
 
 
@@ -228,15 +244,15 @@ def test_the_gradient_of_the_sum_is_the_sum_of_the_weighed_gradients(case: Case,
 
 
 def halved(loss: Loss) -> Loss:
-    return replace(loss, gradient=lambda *given: (lambda v, g: (v, g * 0.5))(*closed(loss)(*given)))
+    return replace(loss, gradient=lambda *given, **named: (lambda v, g: (v, g * 0.5))(*closed(loss)(*given, **named)))
 
 
 def other_sign(loss: Loss) -> Loss:
-    return replace(loss, gradient=lambda *given: (lambda v, g: (v, -g))(*closed(loss)(*given)))
+    return replace(loss, gradient=lambda *given, **named: (lambda v, g: (v, -g))(*closed(loss)(*given, **named)))
 
 
 def other_value(loss: Loss) -> Loss:
-    return replace(loss, gradient=lambda *given: (lambda v, g: (v * 1.01, g))(*closed(loss)(*given)))
+    return replace(loss, gradient=lambda *given, **named: (lambda v, g: (v * 1.01, g))(*closed(loss)(*given, **named)))
 
 
 def closed(loss: Loss) -> Any:

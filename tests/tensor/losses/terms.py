@@ -20,9 +20,10 @@ def values(
     denominators: Mapping[str, int],
     chunk: int,
     choices_N: Choices | None = None,
+    facts_N: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """values_K. The weighed sum of all terms in one pass must have the same values."""
-    batch = onepass.Batch(teacher, target_N, masks_N, denominators, choices_N)
+    batch = onepass.Batch(teacher, target_N, masks_N, denominators, choices_N, facts_N=facts_N or {})
     alone = [onepass.total(student.hidden_NH, student.head, batch, [term], [1.0], chunk)[0] for term in terms]
     together = onepass.total(student.hidden_NH, student.head, batch, terms, [1.0] * len(terms), chunk)[1]
     found_K = torch.stack(alone)

@@ -79,9 +79,10 @@ def test_it_does_so_of_the_likeliest_tokens_alone(name: str, base: dict[str, Pat
 
 
 def test_the_report_says_what_each_term_reaches(base: dict[str, Path], tmp_path: Path) -> None:
-    # the rows here have no verdicts, and not every tensor has a part in what layers below the last hold
+    # what the rows here have; and not every tensor has a part in what layers below the last hold
     losses = {name: catalog.load("losses", name) for name in NAMES}
-    names = [name for name, one in losses.items() if one.mask not in ("choice", "clause") and one.layers is None]
+    spans = ("response", "tool_name", "json_args")
+    names = [name for name, one in losses.items() if one.mask in spans and one.layers is None]
     data = run(tmp_path, base, params(*names))
     assert sorted(data["terms"]) == sorted(names)
     student = build.build(world.architecture(), 7)

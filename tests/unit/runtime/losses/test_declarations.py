@@ -9,10 +9,15 @@ import pytest
 
 from runtime import catalog
 from runtime.contract import Loss
+from runtime.contract.conditions import FACTS, FORBIDDEN, MASKS
 
 DIVERGENCES = {"kl", "reverse_kl", "jsd", "skew_kl", "skew_reverse_kl", "top_k_kl"}
 DISTANCES = {"acceptance", "tvd", "mse"}
-NAMES = ("ce_teacher", "ce_truth", "json_args", "ranking", "clause", "tool_name", *sorted(DIVERGENCES | DISTANCES))
+OF_ROWS = {"claims", "compliance", "integration", "length", "early_tool", "code_mode"}
+NAMES = (
+    *("ce_teacher", "ce_truth", "json_args", "ranking", "clause", "tool_name"),
+    *sorted(DIVERGENCES | DISTANCES | OF_ROWS),
+)
 PINNED = {
     "formula",
     "direction",
@@ -58,6 +63,16 @@ def test_every_loss_says_where_it_hurts_and_whose_it_is(name: str) -> None:
 def test_only_terms_that_read_the_teacher_ask_for_logits() -> None:
     needing = {name for name in NAMES if "logits" in catalog.load("losses", name).needs}
     assert needing == {"ce_teacher"} | DIVERGENCES | DISTANCES
+
+
+def test_facts_and_masks_of_rows_are_known_by_their_names() -> None:
+    for name in OF_ROWS:
+        loss: Loss = catalog.load("losses", name)
+        assert loss.facts <= set(FACTS)
+        assert not loss.needs
+    masks = {name: catalog.load("losses", name).mask for name in OF_ROWS}
+    assert {masks[name] for name in ("length", "early_tool", "code_mode")} == set(MASKS)
+    assert masks["compliance"] == FORBIDDEN
 
 
 def test_span_terms_have_masks_of_their_own() -> None:
