@@ -75,7 +75,9 @@ def layer(
         wide -= 2 * h + (q + k if family.normed_heads else 0)
     hidden = length or (row if windowed and row > (a.sliding_window or row) else 0)
     if family.eager or eager:
-        wide, kept = wide + 2 * a.num_attention_heads * (row or length), kept + 2 * (q - k)
+        # a cap on scores keeps them before the softmax, too; in 16 bits what it gives is kept twice
+        scores = a.num_attention_heads * (row or length)
+        wide, kept = wide + (1 + family.eager) * scores, kept + 2 * (q - k) + scores * (half and not family.eager)
     elif hidden:
         kept += hidden + 2 * (q - k)
     elif family.joined:
@@ -146,7 +148,7 @@ class Compared:
         makes of them and their difference are kept, and its gradient is as wide as all tokens; of a pair of maps its
         weights of every key, their logarithms and difference, and its gradient."""
         per_state = a.hidden_size + (2 if self.projected else 1) * self.width
-        per_map, row = 6, a.num_attention_heads * length
+        per_map, row = 5, a.num_attention_heads * length
         gradient = tokens * max(a.hidden_size * (self.states > 0), row * (self.maps > 0))
         return {
             "layers": FLOAT32 * (supervised * (self.states * per_state + self.maps * per_map * row) + gradient),

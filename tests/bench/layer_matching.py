@@ -25,6 +25,7 @@ from runtime.contract.architecture import Architecture
 from runtime.models import build
 from runtime.steps.train import Term, TrainParams
 from runtime.train import distill, layers, objective
+from runtime.train.batches import rows_of
 from runtime.train.linear import fast
 from runtime.train.loop import Trainer, deterministic
 from runtime.train.narrow import narrowed
@@ -42,7 +43,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def trainer_of(given: dict[str, dict[str, Any]], look_up: int, corpus: Any) -> Trainer:
+def trainer_of(given: dict[str, dict[str, Any]], look_up: int, corpus: Any, steps: int) -> Trainer:
     names = {"kl": {}, **given}
     terms = [
         Term(term=name, version=catalog.load("losses", name).version, weight=0.5, params=params)
@@ -61,7 +62,7 @@ def trainer_of(given: dict[str, dict[str, Any]], look_up: int, corpus: Any) -> T
             teacher,
             teacher.lm_head,
             corpus,
-            range(len(corpus)),
+            sorted({row for step in range(steps) for row in rows_of(1, step, 64, len(corpus))}),
             look_up,
             wanted=layers.NOTHING if matching is None else matching.teacher,
         ),
@@ -79,7 +80,7 @@ def main(rounds: int) -> None:
         corpus = rows(shortest, longest)
         for name, look_up in (("looked up", 1 << 30), ("run at each step", 0)):
             with deterministic(1, 1), contextlib.ExitStack() as ways:
-                trainers = {key: trainer_of(given, look_up, corpus) for key, given in VARIANTS.items()}
+                trainers = {key: trainer_of(given, look_up, corpus, rounds + 3) for key, given in VARIANTS.items()}
                 for one in trainers.values():
                     models = (one.student, one.teacher.model)
                     ways.enter_context(fast(*models))

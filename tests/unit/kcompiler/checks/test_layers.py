@@ -131,7 +131,7 @@ def compared() -> None:
 
 def bytes_of_layers() -> None:
     """Of 10 tokens, 6 of them supervised, of 32 numbers and 4 heads: a pair of states keeps 32, and twice what the matrix
-    makes of them, the gradient of all tokens beside; a pair of maps six times 4 x 10 weights."""
+    makes of them, the gradient of all tokens beside; a pair of maps five times 4 x 10 weights."""
     a = _parsed(lambda _: None)[0].student.architecture
     assert Compared(states=3, width=64, projected=100).parts(a, 10, 10, 6) == {
         "layers": 4 * (6 * 3 * (32 + 2 * 64) + 10 * 32),
@@ -139,7 +139,7 @@ def bytes_of_layers() -> None:
     }
     assert Compared(states=1, width=32).parts(a, 10, 10, 6)["layers"] == 4 * (6 * (32 + 32) + 10 * 32)
     assert Compared(maps=2, width=32).parts(a, 10, 10, 6) == {
-        "layers": 4 * (6 * 2 * 6 * 40 + 10 * 40),
+        "layers": 4 * (6 * 2 * 5 * 40 + 10 * 40),
         "projections": 0,
     }
     assert Compared().parts(a, 10, 10, 6) == {"layers": 0, "projections": 0}
