@@ -37,7 +37,7 @@ class Matching(nn.Module):
                 raise Refusal(f"loss `{bound.name}`: {why[1]}", action=why[2])
             self.pairs[bound.name] = list(reads.pairs(bound.params, student.layers, teacher.layers))
             if reads.projects and student.width != teacher.width:
-                made = torch.Generator().manual_seed(seed * 1_000_003 + number)
+                made = torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
                 for pair in self.pairs[bound.name]:
                     drawn_GH = torch.randn(teacher.width, student.width, generator=made) / student.width**0.5
                     self.projections[_key(bound.name, pair)] = nn.Parameter(drawn_GH)

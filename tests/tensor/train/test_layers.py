@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from runtime.train.layers import Wanted
 from runtime.train.loop import Trainer
 from runtime.train.teaching import Teacher, gathered
 from tests.longer import longer
+from tests.tensor.losses.test_mutants import mutate_losses
 from tests.tensor.train import test_passes, test_reach, world
 from tests.tensor.train.test_resume import CHECKPOINT, REPORT, Interrupted, Stopped
 from tests.tensor.train.world import Stage
@@ -115,6 +117,12 @@ def test_a_packed_query_sees_its_own_row_alone() -> None:
             seen = row_AK[:, begin : begin + own_NAK.shape[-1]]
             torch.testing.assert_close(seen, own_NAK[token][:, : seen.shape[-1]], rtol=1e-5, atol=1e-6)
             assert float(row_AK[:, :begin].abs().sum()) == 0.0
+
+
+def test_a_packed_query_that_saw_its_neighbour_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    test_passes.mask_dropped(monkeypatch)
+    with pytest.raises(AssertionError):
+        test_a_packed_query_sees_its_own_row_alone()
 
 
 def test_states_are_those_of_transformers() -> None:
@@ -221,6 +229,25 @@ def test_a_term_that_trains_its_matrix_alone_is_refused(
     with pytest.raises(Refusal, match="loss `hidden` does not reach every parameter") as caught:
         test_reach.run(tmp_path / "reach", taught, asked)
     assert caught.value.code == "KR0128"
+
+
+@pytest.mark.parametrize("name", ["hidden", "attention"])
+def test_a_term_that_is_not_finite_is_named(
+    name: str, taught: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside one over logits that is: what a head does not read is looked at, too."""
+    mutate_losses(
+        monkeypatch,
+        lambda loss: (
+            replace(loss, value=lambda s, t, y, p: loss.value(s, t, y, p) * math.nan) if loss.name == name else loss
+        ),
+    )
+    given = {name: {"layers": [{"student": 1, "teacher": 1}]}}
+    asked = world.params(losses=terms(given, kl=0.5), needs_teacher=True)
+    with pytest.raises(
+        Refusal, match=rf"loss `{name}` is nan at step 0.*; the value of loss `{name}`, of finite logits"
+    ):
+        train(taught, asked, Stage(tmp_path, taught))
 
 
 @pytest.mark.parametrize(
