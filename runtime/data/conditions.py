@@ -48,7 +48,11 @@ def _right(row: Row) -> bool:
     return isinstance(given, dict) and any(
         name == call.name
         and set(given) <= set(call.args)
-        and all(given[one] in call.args[one] if one in given else one in call.optional for one in call.args)
+        and all(
+            # as JSON has them: to Python, true is 1
+            json.dumps(given[one]) in map(json.dumps, call.args[one]) if one in given else one in call.optional
+            for one in call.args
+        )
         for call in wanted
     )
 

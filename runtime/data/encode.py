@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from runtime.contract.conditions import FACTS, FORBIDDEN, MASKS
 from runtime.contract.rows import Row, rejected_of
@@ -62,8 +62,12 @@ def encode(row: Row, tokenizer: PairEncoder, masks: Sequence[str], facts: Sequen
     found = tokenizer.sequences(row)
     paired = any(MASKS[mask].pair for mask in masks if mask in MASKS) or any(FACTS[fact].source.pair for fact in facts)
     rejected = tokenizer.sequences(_rejected(row))[-1] if paired and "rejected" in row else None
-    # what follows from a row is about its last answer
-    return [_example(row, pair, masks, facts, rejected if pair is found[-1] else None) for pair in found]
+    # what a row marks is in its last answer: an earlier turn that is a sequence of its own has no part of it
+    bare = cast(Row, {**row, "spans": {}, "wanted": {}})
+    return [
+        *(_example(bare, pair, masks, facts, None) for pair in found[:-1]),
+        _example(row, found[-1], masks, facts, rejected),
+    ]
 
 
 def _rejected(row: Row) -> dict[str, Any]:

@@ -57,6 +57,21 @@ def test_spans_count_bytes_not_characters():
     assert targets("éééé", {"x": [[6, 8]]}, "x") == [5]
 
 
+class Talks(Threes):
+    """An earlier turn stands behind other words when it is asked, and is a sequence of its own."""
+
+    def sequences(self, row: Mapping[str, Any]) -> list[Pair]:
+        return [*super().sequences({**row, "response": "uvwxyz"}), *super().sequences(row)]
+
+
+def test_a_span_is_in_the_last_answer_and_not_in_an_earlier_turn_of_the_same_length():
+    earlier, last = encode(row("abcdef", {"x": [[0, 3]], "forbidden": [[3, 6]]}), Talks(), ["x", "response"])
+    assert [index for index, wanted in enumerate(last.masks["x"]) if wanted] == [3]
+    assert not any(earlier.masks["x"])
+    assert [index for index, wanted in enumerate(earlier.masks["response"]) if wanted] == [3, 4, 5]
+    assert [index for index, wanted in enumerate(last.masks["response"]) if wanted] == [3, 5]
+
+
 def test_a_row_without_the_span_supervises_nothing():
     assert targets("abc", {}, "tool_name") == []
     assert targets("abc", {"other": [[0, 3]]}, "tool_name") == []
