@@ -193,6 +193,11 @@ def _parity(report: Mapping[str, Any]) -> Iterator[str]:
         for name, found in [*((one["function"], one) for one in variant["shapes"]), ("decode", variant["decode"])]
     ]
     yield from _table(["precision", "function", *_PARITY.values()], rows)
+    if trained := report["data"].get("trained"):
+        yield (
+            f"The checkpoint was trained with rounded weights (quantization-aware training) and has them: the package "
+            f"holds {number(trained['k'])} of {number(trained['n'])} matrices as they were trained, bit for bit.\n"
+        )
     yield (
         f"Attested at level {_text(report['data']['attestation'])}: the saved packages were executed by an interpreter "
         "of their programs, which says nothing of a device's own kernels, and of how fast they are.\n"

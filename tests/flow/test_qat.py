@@ -39,4 +39,7 @@ def test_a_student_that_learnt_with_four_bits_passes_every_gate(passed: Home, tm
     assert kl["quantized"] == pytest.approx(kl["fp16"], abs=1e-6)
     out = tmp_path / "out"
     home.run("deliver", SPEC, "--to", str(out)).ended(0, "")
+    count = len(learnt["matrices"])
+    said = f"the package holds {count} of {count} matrices as they were trained, bit for bit."
+    assert said in (out / "README.md").read_text(encoding="utf-8")
     assert answered(out, "Will it rain tomorrow?") != ""

@@ -17,12 +17,17 @@ from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.contract.report import hex_of
 from runtime.mil import package
+from runtime.mil.convert import convert
 from runtime.mil.quantize import Quantized, digests, quantize
 from runtime.mil.trained_readback import Digests, of_report, trained
 from runtime.mil.verify import verify
+from runtime.models.export import export
+from runtime.steps.convert import ConvertParams
+from runtime.steps.export import ExportParams
 from runtime.steps.verify import VerifyParams
+from tests.longer import longer
 from tests.tensor.coreml.conftest import COVERING, RECIPE, Converted, make
-from tests.tensor.export.world import Stage
+from tests.tensor.export.world import Stage, world
 
 INT4 = Recipe(
     default=Weights(weights="int4", granularity="per_block", block=32), rules=[Rule(match="*norm*", weights="fp16")]
@@ -104,13 +109,17 @@ def report_of(converted: Converted, asked: Mapping[str, Digests]) -> dict[str, A
     return {"kind": "training", "fingerprints": marks, "data": {"qat": {"matrices": matrices}}}
 
 
-def verified(converted: Converted, root: Path, report: dict[str, Any], tensors: list[str]) -> dict[str, Any]:
+def verified(
+    converted: Converted, root: Path, report: dict[str, Any], params: dict[str, Any] | None = None
+) -> dict[str, Any]:
     folder = root / "training"
     folder.mkdir(parents=True)
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     takes = {**converted.takes, "training": folder}
     stage = Stage(root / "verified", takes)
-    verify(takes, VerifyParams(recipe=RECIPE, islands=["rms_norm"], qat=tensors, **COVERING), stage)
+    tensors = [one["tensor"] for one in report["data"]["qat"]["matrices"]]
+    asked = params or {"recipe": RECIPE, "islands": ["rms_norm"], **COVERING}
+    verify(takes, VerifyParams(**asked, qat=tensors), stage)
     data: dict[str, Any] = stage.reports["report"]["data"]
     return data
 
@@ -120,7 +129,7 @@ def test_the_report_counts_matrices_and_names_the_wrong_ones(converted: Converte
     name = sorted(asked)[0]
     codes = asked[name].codes
     wrong = {**asked, name: asked[name]._replace(codes=("1" if codes[0] != "1" else "2") + codes[1:])}
-    data = verified(converted, tmp_path, report_of(converted, wrong), list(wrong))
+    data = verified(converted, tmp_path, report_of(converted, wrong))
     assert (data["trained"]["k"], data["trained"]["n"]) == (len(asked) - 1, len(asked))
     assert {one["subject"] for one in data["recipe"]["findings"]} == {name}
     assert data["recipe"]["violations"]["value"] == 3
@@ -149,3 +158,55 @@ def test_a_report_of_another_training_is_broken_evidence(
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     with pytest.raises(BrokenEvidence, match=words):
         of_report(folder, list(asked), model)
+
+
+#: how a package may be made otherwise
+OTHERWISE: list[tuple[str, Recipe, dict[str, Any], dict[str, Any]]] = [
+    ("llama", RECIPE, {"profile": "ane"}, {}),
+    # the Neural Engine reads no scales of blocks
+    ("llama", Recipe(default=Weights(weights="int4"), rules=INT4.rules), {"profile": "ane"}, {}),
+    ("llama", INT4, {"chunks": 2}, {}),
+    ("llama", INT4, {}, {"cache": "state"}),
+    ("llama", INT4, {"strategy": "enumerated", "prefill": [16, 32]}, {"strategy": "enumerated"}),
+    (
+        "llama",
+        RECIPE,
+        {"strategy": "enumerated", "prefill": [16, 32]},
+        {"strategy": "enumerated", "deployment": "iOS17"},
+    ),
+    ("phi", INT4, {}, {}),
+    ("phi3", INT4, {}, {}),
+]
+
+
+@longer
+@pytest.mark.parametrize(("family", "recipe", "exported", "converting"), OTHERWISE)
+def test_packages_made_otherwise_hold_what_was_trained(
+    tmp_path: Path, family: str, recipe: Recipe, exported: dict[str, Any], converting: dict[str, Any]
+) -> None:
+    """By convolutions, in chunks, with states, for several lengths in one function, by older operators, of other
+    families; and one integer that was not trained is named."""
+    takes = world(tmp_path, family, num_hidden_layers=2)
+    recipe = recipe.model_copy(
+        update={"rules": [*recipe.rules, Rule(match="*.bias", weights="fp16")]} if family == "phi" else {}
+    )
+    asked = {"prefill": [16], "decode_context": 48, "golden_prompts": 1, "decode_steps": 2, "threads": 1, **exported}
+    first = Stage(tmp_path / "exported", takes)
+    export(takes, ExportParams(**asked), first)
+    ready = {"program": first.root / "program"}
+    second = Stage(tmp_path / "converted", ready)
+    convert(ready, ConvertParams(recipe=recipe, islands=[], **converting), second)
+    made = {port: second.root / port for port in ("package", "float32")}
+    whole = Converted({**takes, "goldens": first.root / "goldens", **made}, ready["program"], second)
+    same = {key: value for key, value in {**exported, **converting}.items() if key != "prefill"}
+    covering = {key: asked[key] for key in ("prefill", "decode_context", "golden_prompts", "decode_steps")}
+    params = {"recipe": recipe, "islands": [], **same, **covering, "layers": 2}
+    trained_there = learnt(whole.takes["checkpoint"], recipe)
+    data = verified(whole, tmp_path / "a", report_of(whole, trained_there), params)
+    assert data["recipe"]["findings"] == []
+    assert (data["trained"]["k"], data["trained"]["n"]) == (len(trained_there), len(trained_there))
+    name = "model.layers.1.self_attn.o_proj.weight" if family != "phi" else "model.layers.1.self_attn.dense.weight"
+    other = {**trained_there, name: trained_there[name]._replace(codes="0" * 64)}
+    spoiled = verified(whole, tmp_path / "b", report_of(whole, other), params)
+    assert {one["subject"] for one in spoiled["recipe"]["findings"]} == {name}
+    assert spoiled["trained"]["k"] == len(trained_there) - 1
