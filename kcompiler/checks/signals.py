@@ -163,7 +163,7 @@ def _conditioned(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     rows = _trained(spec, world)
     for pointer, loss in _terms(spec):
         read = [MASKS[loss.mask]] if loss.mask in MASKS else []
-        read += [FACTS[fact].source for fact in sorted(loss.facts) if FACTS[fact].source not in read]
+        read += [FACTS[fact].source for fact in sorted(loss.facts)]
         for source in read:
             lacking = [] if rows is None else source.lacking_in(rows)
             if lacking:
@@ -175,6 +175,7 @@ def _conditioned(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                     help=f"give rows that carry {' and '.join(lacking)}, or remove the term",
                     related=(tree.related("/data/sources", "none of these rows has it", "key"),),
                 )
+                break
 
 
 def _trained(spec: Spec, world: World) -> list[Mapping[str, Any]] | None:

@@ -279,9 +279,24 @@ def _of_loss(loss: Any) -> list[str]:
         lines += [f"  {key}: {value}" for key, value in loss.top.semantics.items() if loss.semantics.get(key) != value]
     elif "logits" in loss.needs:
         lines.append("of `teacher.store: {form: top_k}`: refused, it needs all logits")
+    lines += _of_rows(loss)
     lines += [f"hurts: {loss.hurts}"] if loss.hurts else []
     lines += [f"source: {loss.source}"] if loss.source else []
     return lines
+
+
+def _of_rows(loss: Any) -> list[str]:
+    """What a loss reads of rows beside its own span, and what a row must carry for it."""
+    from runtime.contract.conditions import FACTS, FORBIDDEN, MASKS
+
+    read = [(loss.mask, MASKS[loss.mask])] if loss.mask in MASKS else []
+    read += [(fact, FACTS[fact].source) for fact in sorted(loss.facts)]
+    lines = ["of a row (`kcompiler explain wanted`)"] if read else []
+    for name, source in read:
+        carried = sorted([*(f"`wanted.{one}`" for one in source.wanted), *(f"spans `{one}`" for one in source.spans)])
+        carried += ["`chosen` and `rejected`"] if source.pair else []
+        lines.append(f"  {name}: {source.says}" + (f"; from {', '.join(carried)}" if carried else ""))
+    return [*lines, "its tokens are a target of no other term"] if loss.mask == FORBIDDEN else lines
 
 
 def _rule(name: str, own: Path | None) -> str:

@@ -15,7 +15,7 @@ is a number beside each token that a term learns: declared by the loss, made whe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from runtime.contract.strict_json import Json
@@ -79,11 +79,11 @@ MASKS: Mapping[str, Source] = {
 
 FACTS: Mapping[str, Fact] = {
     "fact": Fact("flag", Source("whether the token carries a fact of a tool's result", spans=frozenset({"fact"}))),
-    "excess": Fact("number", MASKS["longer"]),
+    "excess": Fact("number", replace(MASKS["longer"], says="by which share of that length the token begins past it")),
     "end": Fact("id", Source("the token that ends the answer")),
     "place": Fact("number", Source("how many tokens of the answer stand before it")),
-    "opens": Fact("id", MASKS["before_call"]),
-    "direct": Fact("id", MASKS["code_mode"]),
+    "opens": Fact("id", replace(MASKS["before_call"], says="the token that opens the call")),
+    "direct": Fact("id", replace(MASKS["code_mode"], says="the token that the direct answer has there")),
 }
 
 

@@ -68,7 +68,7 @@ LOSS = Loss(
         tail="no other token counts",
         vocabulary="the student's own",
     ),
-    hurts="where nearly every row may be answered in code: simple calls are wrapped in it, too; rule "
-    "`code-mode-share` holds the share of such rows to a band",
+    hurts="where nearly every row may be answered in code: simple calls are wrapped in it, too; rules "
+    "`training/code-mode-share-least` and `-most` hold the share of such rows to a band",
     source="Bradley and Terry (1952), at one token; this program",
 )

@@ -95,8 +95,9 @@ def losses(terms: Sequence[Bound], device: torch.device, width: int, entries: in
     why: dict[str, str] = {}
     wanted = terms if device.type == "cuda" and entries >= WORTH else []
     for bound in wanted:
-        # choices are few, facts of rows stand beside few tokens, and a stored teacher's likeliest tokens are no tensor
-        if bound.loss.gradient is None or bound.needs_choices or bound.facts:
+        # choices are few, facts of rows stand beside few tokens, and a stored teacher's likeliest tokens are no tensor;
+        # what is left to what is measured is not known yet
+        if bound.loss.gradient is None or bound.needs_choices or bound.facts or len(bound.options()) > 1:
             continue
         kernel = _compiled(bound)
         try:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from runtime import catalog
-from runtime.contract import outcomes
+from runtime.contract import objective, outcomes
 from runtime.losses import acceptance, jsd, mse, skew_kl, skew_reverse_kl, top_k_kl, tvd
 from runtime.train.likeliest import likeliest
 from tests.tensor.losses import oracle
@@ -249,6 +249,17 @@ def test_acceptance_of_a_sure_teacher_is_cross_entropy_and_its_exponential_is_on
     )
 
 
+@pytest.mark.parametrize("name", ["mse", "acceptance", "tvd"])
+def test_a_distance_has_no_direction(name: str) -> None:
+    """Teacher and student may change places in it, so that no mutant of that kind is asked for below."""
+    loss = catalog.load("losses", name)
+    student, teacher = logits(23), logits(24)
+    there, back = (
+        loss.value(one, other, TARGET, loss.params()) for one, other in ((student, teacher), (teacher, student))
+    )
+    torch.testing.assert_close(there, back, rtol=1e-12, atol=0)
+
+
 # -- every way to get one of them wrong --------------------------------------------------------------------------------
 
 Patch = pytest.MonkeyPatch
@@ -357,6 +368,15 @@ def _left_out_is_lost(patch: Patch) -> None:
     patch.setattr(top_k_kl, "_fewer", wrong)
 
 
+def _top_k_swapped(patch: Patch) -> None:
+    patch.setattr(top_k_kl, "forward_of_top_gradient", objective.reverse_of_top_gradient)
+
+
+def _top_k_without_temperature_squared(patch: Patch) -> None:
+    right = top_k_kl.forward_of_top_gradient
+    patch.setattr(top_k_kl, "forward_of_top_gradient", lambda *given: tuple(one / T**2 for one in right(*given)))
+
+
 J, F, R = ("jsd", "beta", 0.3), ("skew_kl", "alpha", 0.1), ("skew_reverse_kl", "alpha", 0.1)
 A, D = ("acceptance", "", 0.0), ("tvd", "", 0.0)
 CAUGHT_BY: list[tuple[str, Callable[[Patch], None], Callable[[], None]]] = [
@@ -380,6 +400,8 @@ CAUGHT_BY: list[tuple[str, Callable[[Patch], None], Callable[[], None]]] = [
     ("tvd-both-ways", _both_ways, lambda: check(D)),
     ("mse-with-its-mean", _with_its_mean, check_mse),
     ("top_k_kl-renormalised-teacher-alone", _renormalised_teacher_alone, lambda: check_tail("renormalise")),
+    ("top_k_kl-swapped", _top_k_swapped, lambda: check_tail("bucket")),
+    ("top_k_kl-without-t-squared", _top_k_without_temperature_squared, lambda: check_tail("bucket")),
     ("top_k_kl-left-out-is-lost", _left_out_is_lost, lambda: check_tail("bucket")),
 ]
 

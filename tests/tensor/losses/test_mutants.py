@@ -125,6 +125,19 @@ def detach_hard_label(patch: Patch) -> None:
     )
 
 
+def supervise_the_prompt(patch: Patch) -> None:
+    """Every token but the first is learnt, as if it were of the response (the origin's D10)."""
+    build = batches.Corpus.__init__
+
+    def wide(self: batches.Corpus, names: Any, examples: Any, *given: Any, **named: Any) -> None:
+        whole = [
+            replace(one, masks={**one.masks, "response": [at > 0 for at in range(len(one.ids))]}) for one in examples
+        ]
+        build(self, names, whole, *given, **named)
+
+    patch.setattr(batches.Corpus, "__init__", wide)
+
+
 CAUGHT_BY: list[tuple[Callable[[Patch], None], Callable[[], None]]] = [
     (invert_shift, checks.check_shift),
     (drop_temperature_squared, checks.check_temperature_squared),
@@ -139,7 +152,9 @@ CAUGHT_BY: list[tuple[Callable[[Patch], None], Callable[[], None]]] = [
 
 #: of each divergence that is not in those checks by itself, what is no matter of the loss alone
 PATH: list[tuple[Callable[[Patch], None], Callable[[], None]]] = [
-    (mutant, partial(checks.check_values, (name,))) for name in DIVERGENCES for mutant in (invert_shift, chunk_means)
+    (mutant, partial(checks.check_values, (name,)))
+    for name in DIVERGENCES
+    for mutant in (invert_shift, chunk_means, supervise_the_prompt)
 ]
 
 

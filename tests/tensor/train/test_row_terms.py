@@ -17,6 +17,7 @@ from runtime.steps.record_signals import RecordSignalsParams
 from runtime.train.distill import train
 from runtime.train.reach import reach
 from runtime.train.recording import record_signals
+from tests.longer import also
 from tests.tensor.train import world
 from tests.tensor.train.world import Stage
 
@@ -107,7 +108,7 @@ def test_what_is_forbidden_is_learnt_by_no_other_term_and_shown(trained: Stage) 
     assert "not 0" in text("ce_truth", "r1", True)
 
 
-@pytest.mark.parametrize("way", [{"micro_batch": 3}, {"micro_batch": 5, "packing": True}, {"threads": 2}])
+@pytest.mark.parametrize("way", [also({"micro_batch": 3}), {"micro_batch": 5, "packing": True}, also({"threads": 2})])
 def test_every_way_through_the_model_reads_the_facts_of_its_own_tokens(
     given: dict[str, Path], trained: Stage, tmp_path: Path, way: dict[str, Any]
 ) -> None:

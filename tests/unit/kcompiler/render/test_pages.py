@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from kcompiler.render import pages
+from runtime import catalog
+from runtime.contract import Loss
+from runtime.contract.conditions import MASKS
 from tests.unit.kcompiler.checks import laboratory
 
 
@@ -35,3 +38,13 @@ def test_a_number_where_words_are_choices_is_told_the_choices(tmp_path: Path) ->
 def test_a_name_that_no_field_has_is_not_explained() -> None:
     with pytest.raises(pages.Unknown, match="no such field"):
         pages.explain("field:quantization.calibratio.sources")
+
+
+@pytest.mark.parametrize("name", catalog.names("losses"))
+def test_a_loss_says_its_formula_what_its_gradient_reaches_where_it_hurts_and_whose_it_is(name: str) -> None:
+    page = pages.explain(f"loss:{name}")
+    assert all(f"\n{part}: " in page for part in ("  formula", "gradient", "hurts", "source"))
+    loss: Loss = catalog.load("losses", name)
+    for mask in MASKS.keys() & {loss.mask}:
+        assert all(f"`wanted.{one}`" in page for one in MASKS[mask].wanted)
+    assert ("of `teacher.store" in page) is (loss.layers is not None or "logits" in loss.needs)
