@@ -244,7 +244,7 @@ def _names(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 f"/training/stages/{s}/name",
                 f"stage `{stage.name}` would not be quantization-aware",
                 label="it trains in float32; the package is quantized when it is converted",
-                help="write `qat: {start: 0.0}` in it, or give it another name",
+                help="write `qat: {}` in it, or give it another name",
             )
 
 

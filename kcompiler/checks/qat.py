@@ -13,7 +13,7 @@ from kcompiler.facts import sizes
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.training import Stage
-from runtime.contract.qat import rounded, untrained
+from runtime.contract.qat import LATE, rounded, untrained
 from runtime.contract.recipe import COARSE
 
 
@@ -139,10 +139,27 @@ def _gains(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _late(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Weights are rounded once what they are to become is nearly settled, unless the stage goes on from such ones."""
+    for _, stage, at in _aware(spec):
+        assert stage.qat is not None
+        if stage.from_ is None and stage.qat.start < LATE:
+            start = f"{at}/start"
+            yield tree.diagnostic(
+                "KC4958",
+                start if start in tree.values else at,
+                f"stage `{stage.name}` rounds weights that are still far from what they will be",
+                severity="note",
+                label=f"from {stage.qat.start:g} of its steps on",
+                help=f"write `start: {LATE:g}` or later, or round in a stage of its own that goes on `from` this one",
+            )
+
+
 CHECKS = (
     Check(_rounds, "training", "quantization", "student"),
     Check(_stays, "training", "quantization"),
     Check(_trains, "training"),
     Check(_exact, "training", "execution"),
     Check(_gains, "training", "quantization", "student"),
+    Check(_late, "training"),
 )

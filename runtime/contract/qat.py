@@ -19,6 +19,8 @@ from runtime.contract.units import unit
 
 #: kind of the report that says what was trained
 KIND = "training"
+#: part of a training from which on it was measured that rounding is better than rounding afterwards
+LATE = 0.8
 
 
 class QuantizationAware(Params):
@@ -26,10 +28,11 @@ class QuantizationAware(Params):
     rounds them, and gradients move the float32 weights behind them."""
 
     start: float = Field(
-        default=0.0,
+        default=LATE,
         ge=0,
         lt=1,
-        description="Part of the stage's steps after which weights are rounded; 0: from the first step on.",
+        description="Part of the stage's steps after which weights are rounded; 0: from the first step on. Early, "
+        "while the learning rate is high, they cross from one integer to the next at every step, and teach noise.",
         examples=[0.8],
         json_schema_extra=unit("1"),
     )

@@ -801,7 +801,9 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("falling past the end", losses({"term": "kl", **course(1, 0, 0, 90)}), ("KC4605",)),
     ],
     "qat": [
-        Claim("from the first step on", stage(qat={}), ("KC4957",)),
+        Claim("the last fifth", stage(qat={}), ("KC4957",)),
+        Claim("from the first step on", stage(qat={"start": 0.0}), ("KC4957", "KC4958"), ("from 0 of its steps on",)),
+        Claim("a little before the last fifth", stage(qat={"start": 0.79}), ("KC4957", "KC4958")),
         Claim("four bits of one matrix", several(stage(qat={}), section("quantization", rules=[
               {"match": "*norm*", "weights": "fp16"}, {"match": "*.1.mlp.up_proj", "weights": "int4"}]))),
         Claim("the last of forty steps", stage(qat={"start": 0.975}), ("KC4957",)),
@@ -815,10 +817,12 @@ CLAIMS: dict[str, list[Claim]] = {
               ("KC4951", "KC4957"), ("`model.layers.1.mlp.up_proj` is stored sparse per_tensor 0.5",)),
         Claim("palettes alone", several(stage(qat={}), section("quantization", default={"weights": "lut4",
               "granularity": "per_tensor"})), ("KC4951",), ("and 14 more matrices",)),
-        Claim("validated as it ships", several(stage(qat={}, validation={"every": 10}),
-              section("data", validation=0.1)), ("KC4957",)),
-        Claim("validated before, too", several(stage(qat={"start": 0.1}, validation={"every": 10}),
-              section("data", validation=0.1)), ("KC4955", "KC4957"), ("before step 4",)),
+        Claim("validated as it ships", several(stage(qat={"start": 0.0}, validation={"every": 10}),
+              section("data", validation=0.1)), ("KC4957", "KC4958")),
+        Claim("a stage that goes on", several(stage(name="first"), lambda data: data["training"]["stages"].append(
+              {**data["training"]["stages"][0], "name": "then", "from": "first", "qat": {"start": 0.0}})), ("KC4957",)),
+        Claim("validated before, too", several(stage(qat={"start": 0.85}, validation={"every": 10}),
+              section("data", validation=0.1)), ("KC4955", "KC4957"), ("before step 34",)),
     ],
     "decisions": [
         Claim("a number written otherwise", decided(64.0, field="shapes.decode.context")),
