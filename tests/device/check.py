@@ -244,6 +244,32 @@ def resume(tiny: bool) -> Found:
     return {"said": went_on, "same_bytes": same[0] == same[1], "finals": [_finals(whole), _finals(stage)]}
 
 
+def rounding(tiny: bool) -> Found:
+    """Weights are rounded on the card to the bits that conversion makes of them, and a training with rounded weights
+    ends with those of its report."""
+    import numpy as np
+    import torch
+
+    from runtime.mil.quantize import quantize, restored
+    from runtime.train.qat import rounded
+    from tests.tensor.train.test_qat import FORMS, INT4, asked, matrix
+
+    device, _ = here(tiny)
+    apart = 0
+    for form in FORMS:
+        for seed, size in enumerate((1e-30, 1e-7, 1e-4, 2e-3, 0.02, 1.0, 300.0)):
+            weight = np.concatenate([matrix(seed, 64, size), matrix(seed + 100, 64, size)])
+            there = rounded(torch.from_numpy(weight).to(device), form).cpu().numpy()
+            apart += there.tobytes() != restored(quantize(weight, form)).tobytes()
+    assert apart == 0, f"{apart} matrices"
+    with _world() as (root, takes):
+        params = asked(INT4, from_step=2)
+        changes = {"qat": params.qat, "steps": 6, "device": device, "precision": "fp32"}
+        # refused where the card rounds otherwise (`RoundedWeights.settle`)
+        told = _run(root / "aware", takes, **changes).reports["report"]["data"]["qat"]
+    return {"forms": len(FORMS), "matrices": len(told["matrices"]), "steps": told["steps"]["k"]}
+
+
 def memory(tiny: bool) -> Found:
     """A batch that the card has no room for: refused in words, and the process lives on."""
     import torch
@@ -519,6 +545,7 @@ PARTS: Mapping[str, tuple[Callable[[bool], Found], int]] = {
     "precision": (precision, 60),
     "smollm2": (smollm2, 60),
     "resume": (resume, 45),
+    "rounding": (rounding, 45),
     "repeated": (repeated, 45),
     "apart": (apart, 45),
 }
