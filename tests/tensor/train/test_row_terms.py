@@ -24,7 +24,7 @@ from tests.tensor.train.world import Stage
 OWN = ("claims", "compliance", "integration", "length", "early_tool", "code_mode")
 
 
-def _row(number: int) -> rows.Row:
+def row(number: int) -> rows.Row:
     """One of six sorts, which differ in what the terms read of them."""
     sort, n = number % 6, number // 6 % 7
     spans: rows.Spans = {}
@@ -58,7 +58,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("rows")
     data = root / "dataset"
     data.mkdir()
-    text = "".join(rows.written([_row(number) for number in range(84)], "train.jsonl"))
+    text = "".join(rows.written([row(number) for number in range(84)], "train.jsonl"))
     (data / "train.jsonl").write_text(text, encoding="utf-8")
     (data / "manifest.json").write_text(json.dumps({"tool_registry_sha256": "0" * 64}), encoding="utf-8")
     return {"dataset": data, "tokenizer": world.tokenizer(root / "tokenizer", data)}
@@ -138,7 +138,7 @@ def test_signals_are_stored_for_forbidden_tokens_as_well(
 def test_rows_without_what_a_term_reads_are_refused(given: dict[str, Path], tmp_path: Path) -> None:
     data = tmp_path / "plain"
     data.mkdir()
-    plain = [{**_row(5), "id": str(number)} for number in range(12)]
+    plain = [{**row(5), "id": str(number)} for number in range(12)]
     (data / "train.jsonl").write_text("".join(rows.written(plain, "train.jsonl")), encoding="utf-8")  # type: ignore[arg-type]
     takes = {**given, "dataset": data}
     for name, mask in (("length", "longer"), ("early_tool", "before_call"), ("code_mode", "code_mode")):
