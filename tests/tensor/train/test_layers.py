@@ -4,7 +4,6 @@ bit for bit with its matrices, nothing is gathered that no term reads, and the s
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from runtime.train.distill import train
 from runtime.train.layers import Wanted
 from runtime.train.loop import Trainer
 from runtime.train.teaching import Teacher, gathered
-from tests.longer import longer
+from tests.longer import also, longer
 from tests.tensor.losses.test_mutants import mutate_losses
 from tests.tensor.train import test_passes, test_reach, world
 from tests.tensor.train.test_resume import CHECKPOINT, REPORT, Interrupted, Stopped
@@ -85,7 +84,7 @@ def gradients(trainer: Trainer) -> list[torch.Tensor]:
     return [parameter.grad for parameter in trainer.trained if parameter.grad is not None]
 
 
-@pytest.mark.parametrize("given", [EVERY, {"hidden": {"map": "last", "distance": "cosine"}}], ids=["every", "last"])
+@pytest.mark.parametrize("given", [EVERY, also({"hidden": {"map": "last", "distance": "cosine"}})])
 def test_every_way_is_the_same_step(given: dict[str, dict[str, Any]]) -> None:
     first = stepped(given)
     whole, point = gradients(first), first.record.points[0]
@@ -164,27 +163,41 @@ def params(**changes: Any) -> Any:
 
 
 def test_a_killed_run_goes_on_bit_for_bit_with_its_matrices(taught: dict[str, Path], tmp_path: Path) -> None:
-    asked = params(checkpoint_every=1, validation=Validation(every=2), keeps_states=True)
+    asked = params(checkpoint_every=1, validation=Validation(every=3), keeps_states=True)
     whole, again = Stage(tmp_path / "whole", taught), Stage(tmp_path / "again", taught)
     train(taught, asked, whole)
     cut = Interrupted(tmp_path / "cut", taught)
     with pytest.raises(Stopped):
         train(taught, asked, cut)
     again.scratch = cut.scratch
-    forgotten = tmp_path / "forgotten-scratch"
-    shutil.copytree(cut.scratch, forgotten)
     train(taught, asked, again)
     assert again.kept_at[0] > 0
     assert digest.of_folder(again.root / CHECKPOINT) == digest.of_folder(whole.root / CHECKPOINT)
     assert (again.root / REPORT).read_bytes() == (whole.root / REPORT).read_bytes()
-    # of a run that forgets them the bytes are others: so the equality above proves that they are kept
-    other = Stage(tmp_path / "other", taught)
-    other.scratch = forgotten
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "restore_beside", lambda *_given: None)
-        train(taught, params(checkpoint_every=1, validation=Validation(every=2), keeps_states=True), other)
+
+
+@pytest.mark.parametrize("forget", ["beside.", also("optimizer.exp_avg."), also("optimizer.exp_avg_sq.")])
+@longer
+def test_a_resume_that_forgets_the_matrices_gives_other_bytes(
+    forget: str, taught: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the equality of bytes proves that they are kept, with their moments."""
+    asked, restore = params(checkpoint_every=1), loop.restore_beside
+    whole, second = Stage(tmp_path / "whole", taught), Stage(tmp_path / "second", taught)
+    train(taught, asked, whole)
+    cut = Interrupted(tmp_path / "cut", taught)
+    with pytest.raises(Stopped):
+        train(taught, asked, cut)
+    second.scratch = cut.scratch
+
+    def forgetful(module: Any, optimizer: Any, tensors: dict[str, torch.Tensor]) -> None:
+        kept = {name: torch.zeros_like(one) if name.startswith(forget) else one for name, one in tensors.items()}
+        restore(module, optimizer, kept)
+
+    monkeypatch.setattr(loop, "restore_beside", forgetful)
+    train(taught, asked, second)
     name = f"{CHECKPOINT}/model.safetensors"
-    assert (other.root / name).read_bytes() != (whole.root / name).read_bytes()
+    assert (second.root / name).read_bytes() != (whole.root / name).read_bytes()
 
 
 def test_the_student_has_no_matrix_and_the_report_names_it(taught: dict[str, Path], tmp_path: Path) -> None:
@@ -317,12 +330,11 @@ def kept(given: dict[str, dict[str, Any]]) -> tuple[int, Trainer]:
 @pytest.mark.parametrize(
     "given",
     [
-        {"hidden": {"map": "uniform"}},
+        also({"hidden": {"map": "uniform"}}),
         {"hidden": {"map": "uniform", "distance": "cosine"}},
-        {"attention": {"map": "last"}},
+        also({"attention": {"map": "last"}}),
         {"attention": {"map": "uniform"}},
     ],
-    ids=["mse", "cosine", "map", "maps"],
 )
 def test_the_formula_counts_what_layers_keep(given: dict[str, dict[str, Any]]) -> None:
     """What autograd holds to within a tenth where it holds most (a cosine keeps more than a difference); what is there
