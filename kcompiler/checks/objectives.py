@@ -12,6 +12,7 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.training import Loss, Stage
 from runtime import catalog
+from runtime.contract import Loss as Plugin
 from runtime.contract.optimizer import Optimizer
 
 #: a term so many times the sum of all others trains alone
@@ -87,6 +88,11 @@ def _terms(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
         first.setdefault(term.term, t)
 
 
+def _covers(loss: Plugin) -> str:
+    """What of an answer a term teaches to say; the head that it trains, where that is not the one for words."""
+    return loss.head or loss.mask
+
+
 def _weights(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
     alive = [term for term in stage.losses if _alive(term)]
     if not alive:
@@ -110,13 +116,13 @@ def _weights(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
             help="add a term over logits, such as kl or ce_truth, in this stage: a stage of its own for layers is no "
             "longer trained",
         )
-    elif not any(loss.mask == "response" and loss.layers is None for loss in losses):
+    elif not any(_covers(loss) == "response" and loss.layers is None for loss in losses):
         yield tree.diagnostic(
             "KC4602",
             f"{pointer}/losses",
             f"no loss of stage `{stage.name}` covers the whole response",
             on="key",
-            label=f"only spans: {', '.join(sorted({loss.mask for loss in losses if loss.layers is None}))}",
+            label=f"only spans: {', '.join(sorted({_covers(loss) for loss in losses if loss.layers is None}))}",
             help="add a term over the response, such as kl or ce_truth: what is between the spans, and the end of the "
             "answer, would stay untrained",
         )

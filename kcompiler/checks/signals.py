@@ -16,7 +16,7 @@ from runtime import catalog
 from runtime.contract import Loss, Refusal, Step, Teacher
 from runtime.contract.conditions import FACTS, MASKS
 from runtime.contract.layers import OF_WEIGHTS
-from runtime.contract.splits import TRAIN
+from runtime.contract.splits import TEST, TRAIN, VALIDATION
 
 _LOGITS, _TEXT, _WHOLE = "logits", "text", "response"
 
@@ -73,7 +73,9 @@ def _ways_out(spec: Spec, loss: Loss, missing: list[str]) -> list[str]:
     others = [
         name
         for name in catalog.names("losses")
-        if _usable("losses", name, "needs") <= enough and _usable("losses", name, "mask") == loss.mask
+        if _usable("losses", name, "needs") <= enough
+        and _usable("losses", name, "mask") == loss.mask
+        and not _usable("losses", name, "head")
     ]
     if others:
         ways.append(f"replace the term by {_either(others)}, which needs no more than there is")
@@ -176,6 +178,22 @@ def _conditioned(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                     related=(tree.related("/data/sources", "none of these rows has it", "key"),),
                 )
                 break
+
+
+def _judged(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """An answer that its own row calls wrong is none to measure by."""
+    for read in readable(spec.data, world):
+        source, shares = spec.data.sources[read.index], spec.data.shares
+        used = [split for split in (TEST, VALIDATION) if shares.share(source.split, split)]
+        wrong = [row for row in read.content.rows if row.whole.get("wanted", {}).get("right") is False]
+        if used and wrong and not read.content.wrong:
+            yield tree.diagnostic(
+                "KC4662",
+                f"/data/sources/{read.index}",
+                f"{len(wrong)} rows of source `{source.name}` call their own answer wrong, and may be measured by",
+                label=f"its rows come into the split `{used[0]}`",
+                help="give such rows by a source of their own with `split: train`",
+            )
 
 
 def _trained(spec: Spec, world: World) -> list[Mapping[str, Any]] | None:
@@ -291,6 +309,7 @@ CHECKS = (
     Check(_supervised, "data", "training"),
     Check(_produced, "data"),
     Check(_conditioned, "data", "training"),
+    Check(_judged, "data"),
     Check(_wanted, "data", "training"),
     Check(_one_vocabulary, "teacher", "tokenizer", "training", "student"),
     Check(_own_words, "teacher", "tokenizer", "training", "student"),

@@ -41,6 +41,7 @@ class _Real(click.FloatRange):
 @click.option("--top-p", type=_Real(0, 1, min_open=True), default=1.0, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same answer.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; repeatable.")
+@click.option("--halt", type=_Real(0, 1, min_open=True), help="End also where the head `halt` is so sure.")
 @click.option("--schema", type=click.Path(path_type=Path), help="JSON Schema that the answer must keep.")
 @click.option("--tools", type=click.Path(path_type=Path), help="Registry of tools that the answer may call.")
 @PROFILE
@@ -54,6 +55,7 @@ def generate(
     top_p: float,
     seed: int,
     stop: tuple[str, ...],
+    halt: float | None,
     schema: Path | None,
     tools: Path | None,
     profile: str,
@@ -71,7 +73,9 @@ def generate(
         from runtime.generate import opening
         from runtime.generate.dialogue import Dialogue, Settings
 
-        settings = Settings(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=stop)
+        settings = Settings(
+            max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=stop, halt=halt
+        )
         engine = opening.engine(sources(target, profile, runner), runner)
         dialogue = Dialogue(engine, settings, schema=asked_schema, tools=asked_tools)
         if prompt is not None:

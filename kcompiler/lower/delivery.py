@@ -24,6 +24,7 @@ class Delivery(Nodes):
             "layers": self.spec.student.architecture.num_hidden_layers,
             "golden_prompts": asked.prompts,
             "decode_steps": asked.decode_steps,
+            **({"heads": list(self.spec.student.heads)} if self.spec.student.heads else {}),
         }
 
     def delivery(self) -> None:

@@ -21,15 +21,12 @@ _KINDS = {
     "array": "a list",
     "object": "a mapping",
 }
-#: keys that the language reserves and this version cannot carry out
-_RESERVED = {
-    "heads": "further heads of the student",
-    "runners": "a choice of runners; each suite questions every model it knows",
-}
 #: keys that people write where another section decides
 _ELSEWHERE = {
     "vocab_size": "`tokenizer.vocab_size` decides the width of every model",
     "strategy": "`export.strategy` decides whether each length is a function of its own",
+    "heads": "`student.heads` names what a student says beside the next token",
+    "runners": "`evaluation.runners` names what else answers",
 }
 _YAML_1_1_BOOLS = frozenset({"yes", "no", "on", "off", "y", "n"})
 #: whoever has more unknown keys in one mapping has given another kind of file
@@ -186,19 +183,6 @@ def _unknown(tree: Tree, pointer: str, error: _Error) -> Explained:
     found, foreign = [], set()
     for key in [key for key in error.value if key not in known][:_MOST_KEYS]:
         place = child(pointer, key)
-        if key in _RESERVED:
-            foreign.add(place)
-            found.append(
-                tree.diagnostic(
-                    "KC2109",
-                    place,
-                    f"`{key}` is not supported yet",
-                    on="key",
-                    label=_RESERVED[key],
-                    help="remove the key",
-                )
-            )
-            continue
         if key in _ELSEWHERE:
             help = f"remove it: {_ELSEWHERE[key]}"
         else:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from kcompiler.spec.base import FORM, Section
+from kcompiler.spec.base import FORM, Distinct, Section
 from runtime.contract.architecture import Architecture
 from runtime.contract.cut import Cut
+from runtime.contract.heads import Name
 from runtime.contract.migration import Migration
 from runtime.contract.units import unit
 from runtime.contract.weights import FileWeights, FolderWeights, PackagedWeights
@@ -134,6 +135,13 @@ class Student(Section):
     )
     cut: Cut | None = Field(
         default=None, description="Make the student of the teacher's own weights: which parts of them are kept."
+    )
+    heads: Annotated[list[Name], Distinct] = Field(
+        default_factory=list,
+        description="What the student says of each position beside the next token, as log-odds: `halt`, that the "
+        "answer ends with the next token; `self_eval`, that the answer so far is right. Functions give them as outputs "
+        "of these names. The hidden_size + 1 numbers of each are not counted among `parameters`.",
+        examples=[["halt"]],
     )
     drafts_for: str | None = Field(
         default=None,

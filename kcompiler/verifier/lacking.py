@@ -89,6 +89,11 @@ def _section(asked: Data, where: str, name: str, section: Data, cases: int) -> I
     numbers += [side[key] for side in sides for key in ("cosine", "relative_error")]
     if any(_short(datum, cases) for datum in numbers):
         yield f"{where}: cases"
+    said = section.get("heads", [])
+    if [one["head"] for one in said] != sorted(asked.get("heads", [])):
+        yield f"{where}: heads"
+    if any(_short(one["relative_error"], cases) for one in said):
+        yield f"{where}: heads"
     positions = ("cosine_worst_position", "kl", "top1_agreement", "top5_containment", "nan", "inf")
     if _short(section["all_zero"], cases):
         yield f"{where}: vectors"

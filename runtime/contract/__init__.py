@@ -329,6 +329,9 @@ class Loss:
     source: str = ""
     #: which layers of both models it compares instead of their logits; None: it reads logits
     layers: Layers | None = None
+    #: which head of the student it trains instead of the one for words (`runtime.contract.heads`): it is then given
+    #: logits_N2 of no and yes, and targets that are 1 where the head is to say yes
+    head: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,8 @@ TRAINING = (
     "runtime.steps.tokenizer",
     "runtime.steps.train",
     "runtime.train",
+    "runtime.contract.heads",
+    "runtime.models.heads",
 )
 
 #: what interprets a package
@@ -157,4 +159,6 @@ ANSWERING = (
     "runtime.models.tokenizer",
     "runtime.steps.tokenizer",
     "runtime.tools",
+    "runtime.contract.heads",
+    "runtime.models.heads",
 )

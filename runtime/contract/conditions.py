@@ -6,10 +6,11 @@ is a number beside each token that a term learns: declared by the loss, made whe
 (`runtime/data/conditions.py`), in the same order as targets and masks. What a row says of itself stands in its field
 `wanted`:
 
-    {"required": ["12.5 km"], "reference_bytes": 120, "code_mode": true}
+    {"required": ["12.5 km"], "reference_bytes": 120, "code_mode": true, "right": false}
 
 `required` are texts that an answer must have, `reference_bytes` is how many bytes of UTF-8 the teacher's answer has,
-`code_mode` says whether the row may be answered in code.
+`code_mode` says whether the row may be answered in code. `right` says whether the row's own answer is right; one that
+is not is learnt from by no term but one that asks just this.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, Literal
 from runtime.contract.strict_json import Json
 
 #: of `wanted`, beside calls, facts and a scenario's
-FIELDS = ("required", "reference_bytes", "code_mode")
+FIELDS = ("required", "reference_bytes", "code_mode", "right")
 #: most texts that an answer must have, and most bytes of a teacher's answer
 MAX_REQUIRED, MAX_BYTES = 64, 1 << 20
 #: the span whose tokens are a target of no term but one that unlearns them
@@ -60,6 +61,9 @@ class Fact:
     source: Source
 
 
+#: the mask of answers that are said to be right or wrong
+JUDGED = "judged"
+
 MASKS: Mapping[str, Source] = {
     "longer": Source(
         "tokens past the length of the teacher's answer, where a required text is missing",
@@ -75,11 +79,14 @@ MASKS: Mapping[str, Source] = {
         wanted=frozenset({"code_mode"}),
         pair=True,
     ),
+    JUDGED: Source("tokens of an answer of which is said whether it is right", wanted=frozenset({"right"})),
 }
 
 FACTS: Mapping[str, Fact] = {
     "fact": Fact("flag", Source("whether the token carries a fact of a tool's result", spans=frozenset({"fact"}))),
     "excess": Fact("number", replace(MASKS["longer"], says="by which share of that length the token begins past it")),
+    "ends": Fact("flag", Source("whether the token is the last of an answer")),
+    "right": Fact("flag", replace(MASKS[JUDGED], says="whether the row calls its answer right")),
     "end": Fact("id", Source("the token that ends the answer")),
     "place": Fact("number", Source("how many tokens of the answer stand before it")),
     "opens": Fact("id", replace(MASKS["before_call"], says="the token that opens the call")),
@@ -89,7 +96,9 @@ FACTS: Mapping[str, Fact] = {
 
 def fault(wanted: Mapping[str, Json]) -> str:
     """Why what a row says of itself here is wrong; "" where it is right."""
-    required, length, code = (wanted.get(name) for name in FIELDS)
+    required, length, code, right = (wanted.get(name) for name in FIELDS)
+    if "right" in wanted and type(right) is not bool:
+        return "right must be true or false"
     if required is not None and not (
         isinstance(required, list)
         and 1 <= len(required) <= MAX_REQUIRED

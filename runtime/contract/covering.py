@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from runtime.contract import BrokenEvidence, Params
+from runtime.contract.heads import Name
 from runtime.contract.units import unit
 
 _TOKENS = unit("token")
@@ -28,14 +29,17 @@ class Covering(Params):
     golden_prompts: int = Field(default=2, ge=1)
     #: cached steps of each decode
     decode_steps: int = Field(default=4, ge=1)
+    #: heads beside the one for words
+    heads: list[Name] = Field(default_factory=list, exclude_if=lambda named: not named)
 
 
-def held(params: Covering, lengths: Sequence[int], context: int, layers: int) -> None:
-    """Raises BrokenEvidence for a package of other lengths, context or layers than those that are asked for."""
+def held(params: Covering, lengths: Sequence[int], context: int, layers: int, heads: Sequence[str] = ()) -> None:
+    """Raises BrokenEvidence for a package of other lengths, context, layers or heads than those that are asked for."""
     for what, found, wanted in (
         ("prefills of", sorted(lengths), sorted(params.prefill)),
         ("a context of", context, params.decode_context),
         ("layers:", layers, params.layers),
+        ("the heads", sorted(heads), sorted(params.heads)),
     ):
         if found != wanted:
             raise BrokenEvidence(f"the package has {what} {found}, the plan asks for {wanted}", subject="contract.json")

@@ -104,6 +104,9 @@ def _section(where: str, section: Data, asked: Data) -> Iterator[str]:
     steps, least = asked["decode_steps"], _positions(asked, name, cases)
     yield from _exactly(where, "golden cases", section["covered"].get("n"), cases)
     yield from _exactly(where, "cache of", [one["layer"] for one in section["cache"]], layer_names(asked["layers"]))
+    said = section.get("heads", [])
+    yield from _exactly(where, "heads", [one["head"] for one in said], sorted(asked.get("heads", [])))
+    yield from _fewer(where, [(f"{one['head']}.relative_error", one["relative_error"]) for one in said], cases)
     cached = ((f"{one['layer']}.{side}", one[side]) for one in section["cache"] for side in _CACHE)
     of_cache = [(f"{at}.{number}", one[number]) for at, one in cached for number in ("cosine", "relative_error")]
     vectors = [(number, section[number]) for number in ("cosine", "relative_error", "relative_l2")]

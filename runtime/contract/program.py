@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from runtime.contract import BrokenEvidence, Params
 from runtime.contract.authoring import Authoring
+from runtime.contract.heads import MEANING
 from runtime.contract.targets import TARGETS, ComputeUnits, Deployment, Strategy
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -249,6 +250,12 @@ def _cached(name: str, function: Any, cache: Cache) -> None:
     for wanted in WRITTEN["decode"]:
         if shapes.get(wanted) != [cache.layers, cache.heads, cache.context, cache.head_dim]:
             raise ValueError(f"{name} {does} no {wanted} of {cache.layers} layers and {cache.context} slots")
+
+
+def heads(functions: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the outputs that say something of each position beside the next word (`runtime.contract.heads`)."""
+    given = {value.name for function in functions.values() for value in function.outputs}
+    return tuple(name for name in MEANING if name in given)
 
 
 def parts(contract: Called) -> list[str]:

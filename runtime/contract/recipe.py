@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, model_serializer, model_validator
 
 from runtime.contract import Params
+from runtime.contract.heads import PREFIX
 from runtime.contract.units import unit
 
 Stored = Literal["fp16", "int8", "int4", "lut1", "lut2", "lut3", "lut4", "lut6", "lut8", "sparse"]
@@ -168,7 +169,10 @@ class Recipe(Params):
     rules: list[Rule] = Field(default_factory=list, description="Exceptions; the last match wins.")
 
     def of(self, tensor: str) -> Weights:
-        """What the recipe asks for a tensor, named as in the checkpoint (`model.layers.0.mlp.up_proj.weight`)."""
+        """What the recipe asks for a tensor, named as in the checkpoint (`model.layers.0.mlp.up_proj.weight`). The one
+        row of a head that says a number stays float16: nothing is saved by less."""
+        if tensor.startswith(PREFIX):
+            return Weights(weights="fp16")
         name = tensor.removesuffix(".weight")
         chosen = self.default
         for rule in self.rules:

@@ -45,7 +45,8 @@ def _apart(takes: Mapping[str, Path], params: AttestParams, data: Mapping[str, A
     if data["functions"] != [*(name for name, _ in contract.prefills()), *decode]:
         yield f"it ran the functions {', '.join(map(str, data['functions']))}"
     cache = contract.kv_cache
-    covering.held(params, [length for _, length in contract.prefills()], cache.context, cache.layers)
+    lengths, heads = [length for _, length in contract.prefills()], program.heads(contract.functions)
+    covering.held(params, lengths, cache.context, cache.layers, heads)
     asked = {
         "precision": params.precision,
         "units": params.units,
@@ -55,6 +56,7 @@ def _apart(takes: Mapping[str, Path], params: AttestParams, data: Mapping[str, A
         "layers": params.layers,
         "golden_prompts": params.golden_prompts,
         "decode_steps": params.decode_steps,
+        "heads": params.heads,
     }
     yield from ondevice.unlike(asked, data)
 

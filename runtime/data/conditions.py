@@ -29,6 +29,9 @@ class EncodedPair(Protocol):
     @property
     def offsets(self) -> list[tuple[int, int]]: ...
 
+    @property
+    def earlier(self) -> tuple[tuple[int, int], ...]: ...
+
 
 def overlaps(offset: tuple[int, int], spans: Sequence[Sequence[int]]) -> bool:
     return any(offset[0] < end and start < offset[1] for start, end in spans)
@@ -106,6 +109,11 @@ def mask(name: str, row: Row, pair: EncodedPair, rejected: EncodedPair | None) -
 
 def numbers(name: str, row: Row, pair: EncodedPair, rejected: EncodedPair | None) -> list[float]:
     """A fact of `conditions.FACTS` at each token of a sequence; 0 where the row has no such thing. T numbers."""
+    if name == "ends":
+        lasts = {stop - 1 for _, stop in (*pair.earlier, (pair.prompt_tokens, len(pair.ids)))}
+        return [float(at in lasts) for at in range(len(pair.ids))]
+    if name == "right":
+        return [float(row.get("wanted", {}).get("right") is True)] * len(pair.ids)
     before, after = pair.prompt_tokens, len(pair.ids) - pair.prompt_tokens - len(pair.offsets)
     found: list[float]
     if name == "fact":

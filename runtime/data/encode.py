@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from runtime.contract.conditions import FACTS, FORBIDDEN, MASKS
+from runtime.contract.conditions import FACTS, FORBIDDEN, JUDGED, MASKS
 from runtime.contract.rows import Row, rejected_of
 from runtime.data import conditions
 from runtime.data.conditions import overlaps
@@ -57,6 +57,7 @@ def encode(row: Row, tokenizer: PairEncoder, masks: Sequence[str], facts: Sequen
     "response" supervises every token of a response and its end token; another name supervises the tokens of the last
     response that share at least one byte with a span of that name (none when the row has no such span), or those that
     `runtime.contract.conditions.MASKS` says. Tokens of a span `forbidden` are supervised by a mask of that name alone.
+    Of an answer that is said to be wrong the mask "judged" alone has tokens: its end token, too, and all before it.
     Prompt tokens and the beginning token are never supervised. Nothing is cut: the caller bounds the length.
     """
     found = tokenizer.sequences(row)
@@ -86,6 +87,10 @@ def _example(
     before, end = [False] * pair.prompt_tokens, len(pair.ids)
     found: dict[str, list[bool]] = {}
     for mask in masks:
+        if mask == JUDGED:
+            known = "right" in row.get("wanted", {})
+            found[mask] = before + [known] * (end - pair.prompt_tokens)
+            continue
         if mask in MASKS:
             found[mask] = before + conditions.mask(mask, row, pair, rejected) + [False]
             continue
@@ -96,6 +101,9 @@ def _example(
         spans: Mapping[str, list[list[int]]] = row["spans"]
         inside = [overlaps(offset, spans.get(mask, [])) for offset in pair.offsets]
         found[mask] = before + inside + [False]
+    if row.get("wanted", {}).get("right") is False:
+        for mask in found.keys() - {JUDGED}:
+            found[mask] = [False] * end
     if row["spans"].get(FORBIDDEN):
         unlearnt = before + [overlaps(offset, row["spans"][FORBIDDEN]) for offset in pair.offsets] + [False]
         for mask in found.keys() - {FORBIDDEN}:

@@ -13,7 +13,7 @@ from typing import cast
 from runtime import catalog, digest
 from runtime.contract import Context, Generator, Refusal, calls, fixtures, rows, sources, splits, toolbox
 from runtime.contract import report as facts
-from runtime.contract.rows import Row
+from runtime.contract.rows import WANTED, Row
 from runtime.contract.strict_json import Json
 from runtime.machine import durable
 from runtime.steps.data import DataParams, Source
@@ -62,6 +62,19 @@ def from_generator(source: Source, tools: Sequence[registry.Tool], seed: int) ->
     for number, row in enumerate(itertools.islice(made, source.limit or None), start=1):
         here = f"{source.name}:{number}"
         yield here, rows.checked({**row, "id": f"{source.name}-{row['id']}", "source": source.name}, here)
+
+
+def _refuse_wrong(final: Mapping[str, Sequence[Row]], place_of: Mapping[str, str]) -> None:
+    """An answer that its own row calls wrong is no answer to measure by. Raises Refusal."""
+    for name in (splits.TEST, splits.VALIDATION):
+        for row in final.get(name, ()):
+            said = row.get(WANTED)
+            if isinstance(said, Mapping) and said.get("right") is False:
+                raise Refusal(
+                    f"row `{row['id']}` says that its answer is wrong, and would be used for {_FOR[name]}",
+                    place=place_of[row["id"]],
+                    action="give such rows by a source of their own with `split: train`",
+                )
 
 
 def _refuse_overlap(found: splits.Overlap, first: str, second: str, place_of: Mapping[str, str]) -> None:
@@ -137,6 +150,7 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
                 f"data.{'validation' if name == splits.VALIDATION else 'held_out'}",
             )
     place_of = {row["id"]: here for here, row in found}
+    _refuse_wrong(final, place_of)
     overlaps = {pair: splits.overlap(*(final[name] for name in pair)) for pair in _APART if set(pair) <= set(final)}
     for (first, second), shared in overlaps.items():
         _refuse_overlap(shared, first, second, place_of)

@@ -21,6 +21,7 @@ class Settings:
     top_p: float = 1.0
     seed: int = 0
     stop: Sequence[str] = ()
+    halt: float | None = None
 
 
 class Dialogue:
@@ -68,6 +69,7 @@ class Dialogue:
                 top_p=chosen.top_p,
                 seed=chosen.seed,
                 stop=chosen.stop,
+                halt=chosen.halt,
                 grammar=self._grammar,
             )
         )

@@ -6,12 +6,14 @@ step in turn. Each has its own cache and its own chance, so that no company chan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 from runtime.contract import Refusal
+from runtime.contract.heads import HALT
 from runtime.generate.calling import Form, form_of
 from runtime.generate.grammar import Broken, Grammars, Matcher
 from runtime.generate.models import Model, Place
@@ -27,7 +29,8 @@ class Ask:
     """What is asked: the ids of a prompt, how tokens are chosen, and where the answer ends at the latest.
 
     `top`: how many of the likeliest tokens are told beside each chosen one; None tells nothing. `grammar`: what the
-    answer must be, as llguidance reads it; "" for anything.
+    answer must be, as llguidance reads it; "" for anything. `halt`: the answer ends where the model's head says with
+    this probability that it does, beside its end token; None: the token alone ends it.
     """
 
     ids: Sequence[int]
@@ -38,6 +41,7 @@ class Ask:
     stop: Sequence[str] = ()
     top: int | None = None
     grammar: str = ""
+    halt: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +88,14 @@ class Engine:
         return form_of(self.words)
 
     def write(self, ask: Ask) -> Writing:
-        """An answer that has not begun. Raises Refusal for a grammar that is none, ValueError for a wrong temperature
-        or nucleus."""
+        """An answer that has not begun. Raises Refusal for a grammar that is none and for a head that the model has
+        not, ValueError for a wrong temperature or nucleus."""
+        if ask.halt is not None and HALT not in self.model.heads:
+            raise Refusal(
+                f"the model has no head `{HALT}` that could end an answer",
+                action=f"leave --halt out, or train one: student.heads: [{HALT}] and a loss `{HALT}`",
+                code="KR0209",
+            )
         return Writing(self, ask)
 
 
@@ -118,6 +128,8 @@ class Writing:
             self._place, logits_V = self.engine.model.begin(self.ask.ids)
         else:
             logits_V = self._place.step(self.ids[-1])
+            if self._halts(self._place):
+                return self._end("stop")
         allowed_V = self._matcher.allowed() if self._matcher else None
         # rows beyond the vocabulary pad the matrix and stand for nothing
         known_V = logits_V[: self.engine.words.size]
@@ -145,6 +157,11 @@ class Writing:
         if self.tokens >= self.ask.max_tokens or len(self.ask.ids) + len(self.ids) >= self.engine.model.context:
             return self._end("length", shown)
         return self._piece(shown)
+
+    def _halts(self, place: Place) -> bool:
+        """Whether the head that ends an answer says so; one that a grammar still asks something of goes on."""
+        asked, waits = self.ask.halt, self._matcher is not None and not self._matcher.complete
+        return asked is not None and not waits and 1.0 / (1.0 + math.exp(-place.said[HALT])) >= asked
 
     def _end(self, finish: Finish, shown: str = "") -> Piece:
         """The last piece, with all that was held back."""

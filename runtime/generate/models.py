@@ -7,7 +7,7 @@ once and may be in the middle of many texts: what belongs to one text is its `Pl
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Refusal, Unavailable, delivery
+from runtime.contract import program as contracts
 from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
 from runtime.mil import pieces
 from runtime.mil.kept import Kept
-from runtime.models import admission, build
+from runtime.models import admission, build, heads
 
 Logits: TypeAlias = NDArray[np.float32]
 #: how a model can be run, and those by which it does not write here
@@ -33,18 +34,24 @@ ABSENT = {
 
 
 class Place(Protocol):
-    """Where a model stands in one text."""
+    """Where a model stands in one text. `said`: of each head beside the one for words the log-odds after the last token
+    that was read."""
+
+    @property
+    def said(self) -> Mapping[str, float]: ...
 
     def step(self, token: int) -> Logits:
         """Read one token more; the logits_V after it."""
 
 
 class Model(Protocol):
-    """A model that texts can be begun with. `width`: logits per position; `context`: positions it has."""
+    """A model that texts can be begun with. `width`: logits per position; `context`: positions it has; `heads`: what it
+    says beside words."""
 
     name: str
     width: int
     context: int
+    heads: tuple[str, ...]
 
     def begin(self, ids: Sequence[int]) -> tuple[Place, Logits]:
         """Read a prompt; the logits_V after it. Raises Refusal when it is empty or longer than the context."""
@@ -70,6 +77,7 @@ class TorchModel:
         self.context = build.context_of(model) or sys.maxsize
         #: a family with a state of its own reads the whole text again for each token
         self.cached = admission.continues(model)
+        self.heads = heads.names(model)
 
     def begin(self, ids: Sequence[int]) -> tuple[Place, Logits]:
         _fits(self, ids)
@@ -77,38 +85,42 @@ class TorchModel:
         return place, place.read(ids)
 
 
-class _Cached:
+class _Torch:
     def __init__(self, model: PreTrainedModel) -> None:
-        self._model, self._cache = model, DynamicCache(config=model.config)
+        self._model, self.said = model, dict[str, float]()
+
+    def _run(self, **fed: Any) -> Logits:
+        with torch.inference_mode(), heads.overheard(self._model) as met:
+            out = self._model(**fed)
+            self.said = {name: float(one[-1]) for name, one in heads.stated(self._model, met[-1:]).items()}
+        found: Logits = out.logits[0, -1].float().numpy()
+        return found
+
+
+class _Cached(_Torch):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__(model)
+        self._cache = DynamicCache(config=model.config)
 
     def read(self, ids: Sequence[int]) -> Logits:
-        with torch.inference_mode():
-            out = self._model(
-                input_ids=torch.tensor([list(ids)]), past_key_values=self._cache, use_cache=True, logits_to_keep=1
-            )
-        return _last(out)
+        fed = torch.tensor([list(ids)])
+        return self._run(input_ids=fed, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
 
     def step(self, token: int) -> Logits:
         return self.read([token])
 
 
-class _Whole:
+class _Whole(_Torch):
     def __init__(self, model: PreTrainedModel) -> None:
-        self._model, self._ids = model, list[int]()
+        super().__init__(model)
+        self._ids = list[int]()
 
     def read(self, ids: Sequence[int]) -> Logits:
         self._ids += ids
-        with torch.inference_mode():
-            out = self._model(input_ids=torch.tensor([self._ids]), use_cache=False)
-        return _last(out)
+        return self._run(input_ids=torch.tensor([self._ids]), use_cache=False)
 
     def step(self, token: int) -> Logits:
         return self.read([token])
-
-
-def _last(out: Any) -> Logits:
-    found: Logits = out.logits[0, -1].float().numpy()
-    return found
 
 
 class PackageModel:
@@ -119,6 +131,7 @@ class PackageModel:
         self.width, self.context = contract.vocab_size, contract.kv_cache.context
         self._functions = pieces.interpreted(opened, contract, check=False)
         self._prefills = contract.prefills()
+        self.heads = contracts.heads(contract.functions)
 
     def begin(self, ids: Sequence[int]) -> tuple[Place, Logits]:
         """The shortest prefill that holds the prompt reads it; of a longer one the longest reads the beginning, and
@@ -128,8 +141,8 @@ class PackageModel:
         first = list(ids[:length])
         # a cache that this host keeps is float16, as on a device
         text = Kept(self._functions, self.contract, np.float16)
-        logits_V: Logits = text.begin(name, first).outputs["logits"][0, len(first) - 1].astype(np.float32)
-        place = _Read(text)
+        place = _Read(text, self.heads)
+        logits_V = place.told(text.begin(name, first).outputs, len(first) - 1)
         for token in ids[length:]:
             logits_V = place.step(token)
         return place, logits_V
@@ -138,11 +151,16 @@ class PackageModel:
 class _Read:
     """A text, as far as the package has read it."""
 
-    def __init__(self, text: Kept) -> None:
-        self._text = text
+    def __init__(self, text: Kept, heads: Sequence[str]) -> None:
+        self._text, self.said = text, dict.fromkeys(heads, 0.0)
 
     def step(self, token: int) -> Logits:
-        found: Logits = self._text.step(token).outputs["logits"][0, 0].astype(np.float32)
+        return self.told(self._text.step(token).outputs, 0)
+
+    def told(self, outputs: Mapping[str, Any], at: int) -> Logits:
+        """The logits_V of one position; what its heads say there is kept."""
+        self.said = {name: float(outputs[name][0, at]) for name in self.said}
+        found: Logits = outputs["logits"][0, at].astype(np.float32)
         return found
 
 

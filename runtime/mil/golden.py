@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.contract import BrokenEvidence, covering
+from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.mil.findings import Findings
 from runtime.mil.kept import Contract, misshapen
@@ -61,6 +62,8 @@ def _padded(loop: Host, name: str, cases: Sequence[Mapping[str, Any]], goldens: 
         if wrong:
             continue
         tally.logits(goldens[f"{at}/logits"][0], result.outputs["logits"][0, :real])
+        for head in loop.heads:
+            tally.head(head, _real(goldens[f"{at}/{head}"]), _real(result.outputs[head][0, :real]))
         for output in CACHE:
             tally.cache(output, _real(goldens[f"{at}/{output}"]), _real(result.outputs[output][:, :, :real]))
     return seen
@@ -87,6 +90,10 @@ class _Decoded:
         wanted, found = goldens[f"{at}/logits"], np.stack(forced.logits)
         self.starts[start].logits(wanted[:1], found[:1])
         self.tally.logits(wanted[1:], found[1:])
+        for head, said in forced.heads.items():
+            wanted_N, found_N = _real(goldens[f"{at}/{head}"]), _real(np.array(said))
+            self.starts[start].head(head, wanted_N[:1], found_N[:1])
+            self.tally.head(head, wanted_N[1:], found_N[1:])
         for name, held in zip(CACHE, (forced.keys, forced.values), strict=True):
             reference = _real(goldens[f"{at}/{name}"])
             read, written = slice(0, len(prompt)), slice(len(prompt), len(prompt) + steps)
@@ -125,7 +132,8 @@ def coverage(contract: Contract, index: Index, prompts: int, steps: int) -> dict
 def held(contract: Contract, params: covering.Covering) -> None:
     """Raises BrokenEvidence for a package whose functions are not those that are to be compared."""
     cache = contract.kv_cache
-    covering.held(params, [length for _, length in contract.prefills()], cache.context, cache.layers)
+    lengths, heads = [length for _, length in contract.prefills()], contracts.heads(contract.functions)
+    covering.held(params, lengths, cache.context, cache.layers, heads)
 
 
 def compared(

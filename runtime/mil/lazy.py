@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 from safetensors import safe_open
+
+from runtime.contract.heads import FILE
+
+
+def of_checkpoint(folder: Path) -> Mapping[str, NDArray[Any]]:
+    """The tensors of a student's checkpoint, and of the heads that lie beside it."""
+    own, beside = folder / "model.safetensors", folder / FILE
+    files = [own, beside] if beside.is_file() else [own]
+    return ChainMap(*(cast(Any, LazyTensors(path)) for path in files))
 
 
 class LazyTensors(Mapping[str, NDArray[Any]]):

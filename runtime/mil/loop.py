@@ -24,7 +24,8 @@ Real: TypeAlias = NDArray[np.float32]
 @dataclass
 class Trace:
     """What a decode gave: `first`, the prefill of its prompt; `tokens` chosen (one more than steps), `logits_NV` after
-    the prompt and after each step, what each checked run of `decode` found, and the cache after all of it."""
+    the prompt and after each step, and what other `heads` say there; what each checked run of `decode` found, and the
+    cache after all of it."""
 
     first: Result
     tokens: list[int]
@@ -32,6 +33,7 @@ class Trace:
     keys: Array
     values: Array
     findings: list[Findings] = field(default_factory=list)
+    heads: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Host:
@@ -40,6 +42,8 @@ class Host:
 
     def __init__(self, functions: Mapping[str, Runs], contract: Contract) -> None:
         self.runs, self.contract = functions, contract
+        #: what of its outputs are heads beside the one for words
+        self.heads = contracts.heads(contract.functions)
 
     def prefill(self, name: str, ids: Sequence[int]) -> Result:
         """Run one prefill function on real tokens, padded on the right: its outputs, with `keys` and `values` of all
@@ -69,12 +73,15 @@ class Host:
         first = kept.begin(start or self.shortest(len(prompt)), prompt)
         logits = first.outputs["logits"][0, len(prompt) - 1]
         tokens, seen, found = [int(logits.argmax())], [logits], []
+        heads = {name: [float(first.outputs[name][0, len(prompt) - 1])] for name in self.heads}
         for step in range(steps):
             result = kept.step(tokens[-1] if forced is None else forced[step])
             seen.append(result.outputs["logits"][0, 0])
             tokens.append(int(seen[-1].argmax()))
             found.append(result.findings)
-        return Trace(first, tokens, seen, kept.keys_LHCD, kept.values_LHCD, found)
+            for name, said in heads.items():
+                said.append(float(result.outputs[name][0, 0]))
+        return Trace(first, tokens, seen, kept.keys_LHCD, kept.values_LHCD, found, heads)
 
 
 class Loop(Host):

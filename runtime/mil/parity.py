@@ -142,6 +142,8 @@ class Tally:
     #: (keys or values, layer) → every case's worst head; and what each head's error is
     cache_cosines: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
     cache_errors: dict[tuple[str, int], dict[int, Worst]] = field(default_factory=lambda: defaultdict(dict))
+    #: head beside the one for words → what it says
+    heads: dict[str, Worst] = field(default_factory=lambda: defaultdict(Worst))
     top1: int = 0
     top5: int = 0
     tokens: int = 0
@@ -183,6 +185,15 @@ class Tally:
             for head, pair in enumerate(heads):
                 self.cache_errors[name, layer].setdefault(head, Worst()).add(*pair)
 
+    def head(self, name: str, reference_N: Real, found_N: Real) -> None:
+        """Add the log-odds of a head in one case. Raises ValueError for arrays of two shapes."""
+        if reference_N.shape != found_N.shape:
+            raise ValueError(f"shapes {reference_N.shape} and {found_N.shape} cannot be compared")
+        self.nan += int(np.isnan(found_N).sum())
+        self.inf += int(np.isinf(found_N).sum())
+        self.elements += found_N.size
+        self.heads[name].add(reference_N, found_N)
+
     def _count(self, found: Real, vectors: Real) -> None:
         self.nan += int(np.isnan(found).sum())
         self.inf += int(np.isinf(found).sum())
@@ -202,6 +213,7 @@ class Tally:
                 {"layer": f"layer_{layer}", **{name: self._cached(name, layer) for name in CACHE}}
                 for layer in range(self.layers)
             ],
+            **self._headed(),
             "kl": _mean(self.divergences, "nat"),
             "top1_agreement": facts.rate(self.top1, self.tokens),
             "top5_containment": facts.rate(self.top5, self.tokens),
@@ -209,6 +221,14 @@ class Tally:
             "inf": facts.measured(self.inf, "element", n=self.elements),
             "all_zero": facts.measured(self.all_zero, "vector", n=self.vectors),
         }
+
+    def _headed(self) -> dict[str, Any]:
+        """What other heads say, of a model that has some."""
+        told = [
+            {"head": name, "relative_error": _worst([worst.error], "1", max, worst.cases)}
+            for name, worst in sorted(self.heads.items())
+        ]
+        return {"heads": told} if told else {}
 
     def _cached(self, name: str, layer: int) -> dict[str, Any]:
         cosines = self.cache_cosines[name, layer]

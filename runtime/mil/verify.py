@@ -27,7 +27,7 @@ from runtime.mil import interface_readback, island_readback, pieces, readback
 from runtime.mil.activation_readback import Rounded, activations
 from runtime.mil.golden import Tensors, Watched, compared, goldens_of, held
 from runtime.mil.headroom import tightest
-from runtime.mil.lazy import LazyTensors
+from runtime.mil.lazy import of_checkpoint
 from runtime.mil.loop import Loop
 from runtime.mil.numerics import Mode
 from runtime.mil.program import Function
@@ -221,7 +221,7 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     contract = contracts.load(takes["package"])
     held(contract, params)
     index, goldens = goldens_of(takes["goldens"], contract)
-    checkpoint = LazyTensors(takes["checkpoint"] / "model.safetensors")
+    checkpoint = of_checkpoint(takes["checkpoint"])
     stored = Stored(takes["stored"]) if params.calibrated else None
     integers = chosen(params.activations, matrices(contract.tensors))
     scales = {} if stored is None else scales_of(stored, integers)

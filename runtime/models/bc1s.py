@@ -30,7 +30,7 @@ from runtime.contract.chunks import Chunk
 from runtime.contract.families import ANE_NAMES, FAMILIES, Family, ane_lacks
 from runtime.contract.program import Value
 from runtime.mil import fed as feeding
-from runtime.models import capping, rotation
+from runtime.models import capping, heads, rotation
 from runtime.models.wrapper import LogitBound, check_family, head_width, heads_of, rotations_of, windows_of
 
 #: what the inputs of layers with a window, or of one of several rotations, are called after
@@ -247,6 +247,8 @@ class _Model(nn.Module):
         self.model = _Body(model, family, head, chunk)
         if head is not None:
             self.lm_head = head
+            if others := heads.of(model):
+                self.heads = nn.ModuleDict({name: Conv(one) for name, one in others.items()})
 
 
 class _Function(nn.Module):
@@ -275,18 +277,19 @@ class _Function(nn.Module):
         found: Tensor = self.model.model.embed_tokens(given)
         return found
 
-    def _left(self, hidden: Tensor) -> Tensor:
-        """logits_1TV of hidden_1C1T, or hidden_states_1TC for another chunk."""
+    def _left(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        """logits_1TV of hidden_1C1T and what other heads say, or hidden_states_1TC for another chunk."""
         if self.chunk is not None and not self.chunk.heads:
-            return hidden.squeeze(2).transpose(1, 2)
-        logits = self.model.lm_head(self.model.model.norm(hidden))
-        found: Tensor = self.bound(logits.squeeze(2).transpose(1, 2))
-        return found
+            return (hidden.squeeze(2).transpose(1, 2),)
+        normed = self.model.model.norm(hidden)
+        logits = self.model.lm_head(normed)
+        others = [head(normed).squeeze(2).squeeze(1) for head in heads.of(self.model).values()]
+        return self.bound(logits.squeeze(2).transpose(1, 2)), *others
 
     def _run(
         self, given: Tensor, masks: list[Tensor], angles: list[tuple[Tensor, Tensor]], past: list[Past | None]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(logits_1TV, keys_LHTD, values_LHTD) of masks_11KQ and angles_11RT."""
+    ) -> tuple[Tensor, ...]:
+        """(logits_1TV, keys_LHTD, values_LHTD) of masks_11KQ and angles_11RT, and what other heads say."""
         body = self.model.model
         hidden = self._entered(given)
         keys, values = [], []
@@ -295,7 +298,8 @@ class _Function(nn.Module):
             hidden, key, value = layer(hidden, turn, mask, past[number])
             keys.append(key.transpose(2, 3))
             values.append(value.transpose(2, 3))
-        return self._left(hidden), torch.cat(keys, 0), torch.cat(values, 0)
+        logits, *others = self._left(hidden)
+        return logits, torch.cat(keys, 0), torch.cat(values, 0), *others
 
 
 class Prefill(_Function):
@@ -305,7 +309,7 @@ class Prefill(_Function):
     has no head, and has masks, angles, keys and values of its own layers.
     """
 
-    def forward(self, input_ids: Tensor, *fed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, input_ids: Tensor, *fed: Tensor) -> tuple[Tensor, ...]:
         masks = [one.transpose(1, 2) for one in fed[: self.first]]
         angles = [one.transpose(1, 2) for one in fed[self.first :]]
         pairs = list(zip(angles[::2], angles[1::2], strict=True))
@@ -316,7 +320,7 @@ class Decode(_Function):
     """(input_ids_11 int32, masks_111C, cosines and sines_111R, key_cache_LHCD, value_cache_LHCD) → (logits_11V,
     new_key_LH1D, new_value_LH1D)."""
 
-    def forward(self, input_ids: Tensor, *fed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, input_ids: Tensor, *fed: Tensor) -> tuple[Tensor, ...]:
         *given, keys, values = fed
         masks = [one.transpose(2, 3) for one in given[: self.first]]
         angles = [one.transpose(2, 3) for one in given[self.first :]]
@@ -329,7 +333,7 @@ class Decode(_Function):
 class Ends(_Function):
     """A chunk without layers: ids_1T int32 → hidden_states_1TC, or hidden_states_1TC → logits_1TV."""
 
-    def forward(self, given: Tensor) -> Tensor:
+    def forward(self, given: Tensor) -> tuple[Tensor, ...]:
         return self._left(self._entered(given))
 
 

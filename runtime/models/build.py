@@ -34,8 +34,10 @@ from transformers.utils import logging as hf_logging
 from runtime.contract import Refusal, rotation, shards, windows
 from runtime.contract.architecture import Architecture
 from runtime.contract.families import FAMILIES, Family
+from runtime.contract.heads import FILE
 from runtime.contract.windows import FULL, SLIDING
 from runtime.machine import durable
+from runtime.models import heads
 from runtime.models.pouring import pour
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -376,13 +378,15 @@ def load(folder: Path, *, attention: str = "eager", dtype: torch.dtype = torch.f
         if not bool(torch.isfinite(tensor).all()):
             raise Refusal(f"tensor {name} is not finite", place=folder.name, action="take the weights again")
     _check_tie(model, folder.name)
+    heads.load(model, folder)
     loaded: PreTrainedModel = model.eval()
     attend(loaded, attention)
     return loaded
 
 
 def save(model: PreTrainedModel, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """config.json and model.safetensors in `folder`; the same model gives the same bytes. A tensor that two names share
+    """config.json and model.safetensors in `folder`, and what heads it has beside its own in another file; the same
+    model gives the same bytes. A tensor that two names share
     is stored once, under the name the model meets first, and tied again by the config when read."""
     model.config.architectures = [type(model).__name__]
     durable.write(folder / CONFIG, model.config.to_json_string(use_diff=True))
@@ -392,4 +396,7 @@ def save(model: PreTrainedModel, folder: Path, dtype: torch.dtype = torch.float3
         if tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
             tensors[name] = tensor
-    pour(folder / WEIGHTS, tensors, {"format": "pt"}, dtype)
+    own, beside = heads.split(tensors)
+    pour(folder / WEIGHTS, own, {"format": "pt"}, dtype)
+    if beside:
+        pour(folder / FILE, beside, {"format": "pt"}, dtype)

@@ -17,6 +17,7 @@ from runtime.contract import program as contracts
 from runtime.contract.chunks import HIDDEN, Chunk, split
 from runtime.contract.families import FAMILIES, NAMES
 from runtime.contract.recipe import FLOAT16
+from runtime.models import heads
 
 
 def keep(model: PreTrainedModel, chunk: Chunk) -> None:
@@ -33,6 +34,7 @@ def keep(model: PreTrainedModel, chunk: Chunk) -> None:
     if chunk.enters:
         base.embed_tokens = None
     if not chunk.heads:
+        heads.detach(model)
         setattr(base, final_norm(model), nn.Identity())
         model.lm_head = nn.Identity()
 
@@ -55,7 +57,12 @@ def planned(model: PreTrainedModel, count: int) -> list[Chunk]:
     base = model.get_decoder()
     embedding, layers = _bytes([base.embed_tokens]), [_bytes([layer]) for layer in base.layers]
     try:
-        return split(embedding, layers, _bytes([getattr(base, final_norm(model)), model.lm_head]), count)
+        return split(
+            embedding,
+            layers,
+            _bytes([getattr(base, final_norm(model)), model.lm_head, *heads.of(model).values()]),
+            count,
+        )
     except ValueError as error:
         raise Refusal(f"{error}", place="export.chunks", action=f"ask for at most {len(layers) + 2}") from error
 

@@ -18,7 +18,7 @@ from runtime.models.wrapper import Recorder, Wrapped
 class EnumeratedPrefill(Wrapped):
     """(input_ids_1T int32) → (logits_1TV, keys_LHTD after RoPE, values_LHTD), for every T up to `longest`.
 
-    Logits at padded positions mean nothing, as those of `Prefill`.
+    Logits at padded positions mean nothing, and other heads stand behind, as of `Prefill`.
     """
 
     def __init__(self, model: PreTrainedModel, longest: int, mask_value: float = -1e4) -> None:
@@ -31,7 +31,7 @@ class EnumeratedPrefill(Wrapped):
             # reads the row that is added
             rotary.register_buffer(name, torch.cat((table, table[-1:])), persistent=False)
 
-    def forward(self, input_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, input_ids: Tensor) -> tuple[Tensor, ...]:
         positions = torch.arange(input_ids.shape[1], dtype=torch.int32, device=input_ids.device)
         query, key = positions[:, None], positions[None, :]
         causal = torch.ge(query, key).to(torch.float32)
@@ -41,5 +41,5 @@ class EnumeratedPrefill(Wrapped):
             near = causal * torch.lt(query, key + self.window).to(torch.float32)
             sliding = ((1.0 - near) * self.mask_value)[None, None]
         cache = Recorder(None)
-        logits = self._logits(input_ids, full, sliding, positions[None], cache)
-        return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
+        logits, *others = self._said(input_ids, full, sliding, positions[None], cache)
+        return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0), *others

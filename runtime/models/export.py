@@ -31,7 +31,7 @@ from runtime.contract.chunks import Chunk
 from runtime.contract.targets import Strategy
 from runtime.machine import durable
 from runtime.mil import archives
-from runtime.models import bc1s, build, chunking, fxlint, goldens, threads
+from runtime.models import bc1s, build, chunking, fxlint, goldens, heads, threads
 from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
 from runtime.models.enumerated import EnumeratedPrefill
@@ -100,12 +100,13 @@ def planned(
     """Every function of a model, or of one chunk of it: one prefill per length (shortest first) or, enumerated, one for
     all of them, then decode. Weights are shared."""
     sizes = heads_of(model)
+    others = heads.names(model) if chunk is None or chunk.heads else ()
     made = bc1s.authored(model, mask_value, chunk) if profile == "ane" else None
     if strategy == "enumerated":
         longest = max(lengths)
         inputs = {"input_ids": torch.zeros(1, longest, dtype=torch.int32)}
         several = EnumeratedPrefill(model, longest, mask_value)
-        given = ("logits", "keys", "values")
+        given = ("logits", "keys", "values", *others)
         yield Planned(ENUMERATED, "prefill", longest, several, inputs, given, tuple(sorted(lengths)))
     layers = sizes["layers"] if chunk is None else chunk.layers[1] - chunk.layers[0]
     out = "logits" if chunk is None else chunk.gives
@@ -113,16 +114,16 @@ def planned(
         name, fed = f"prefill_{length}", _fed(model, length, chunk)
         if chunk is not None and not layers:
             ends = Ends(model, chunk) if made is None else bc1s.Ends(model, chunk)
-            yield Planned(name, "prefill", length, ends, fed, (out,))
+            yield Planned(name, "prefill", length, ends, fed, (out, *others))
             continue
         inputs = {**fed, "attention_mask": torch.ones(1, length)}
         module = Prefill(model, length, mask_value, chunk) if made is None else bc1s.Prefill(model, chunk)
         taken = None if made is None else bc1s.fed(made, inputs)
-        yield Planned(name, "prefill", length, module, inputs, (out, "keys", "values"), fed=taken)
+        yield Planned(name, "prefill", length, module, inputs, (out, "keys", "values", *others), fed=taken)
     fed = _fed(model, 1, chunk)
     if chunk is not None and not layers:
         ends = Ends(model, chunk) if made is None else bc1s.Ends(model, chunk)
-        yield Planned("decode", "decode", 1, ends, fed, (out,))
+        yield Planned("decode", "decode", 1, ends, fed, (out, *others))
         return
     cache = torch.zeros(layers, sizes["heads"], context, sizes["head_dim"])
     inputs = {
@@ -133,7 +134,7 @@ def planned(
     }
     decode = Decode(model, context, mask_value, chunk) if made is None else bc1s.Decode(model, chunk)
     taken = None if made is None else bc1s.fed(made, inputs)
-    yield Planned("decode", "decode", 1, decode, inputs, (out, "new_key", "new_value"), fed=taken)
+    yield Planned("decode", "decode", 1, decode, inputs, (out, "new_key", "new_value", *others), fed=taken)
 
 
 def _fed(model: PreTrainedModel, length: int, chunk: Chunk | None) -> dict[str, Tensor]:

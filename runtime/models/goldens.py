@@ -8,6 +8,9 @@ goldens.safetensors holds, in float32 and int32 (T prompt slots, R real tokens, 
     prefill_T/<case>/input_ids [1, T]    attention_mask [1, T]   logits [1, R, V]   keys, values [L, H, R, D]
     decode/<case>/prompt [1, P]          tokens [N + 1]          logits [N + 1, V]  keys, values [L, H, P + N, D]
 
+and of a student with other heads what each of them says at these positions, prefill_T/<case>/halt [R] and
+decode/<case>/halt [N + 1].
+
 `decode`: goldens.json names the prefill that reads the prompt (`start`). logits[i] is the distribution after the prompt
 and tokens[:i], tokens[i] its arg max. Step i of the decode function therefore reads tokens[i] at position P + i and
 must give logits[i + 1].
@@ -27,6 +30,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Refusal, covering
 from runtime.machine import durable
+from runtime.models import heads
 from runtime.models.aside import Aside
 from runtime.models.prompts import SPLIT, Text, joined, texts_of
 from runtime.models.tokenizer import Tokenizer
@@ -59,31 +63,35 @@ def prefill_cases(texts: Sequence[Text], length: int, count: int) -> list[Case]:
     return [*cases, Case("full", *joined(texts, length))]
 
 
-def reference(model: PreTrainedModel, ids: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """(logits_1RV, keys_LHRD, values_LHRD) of the plain model on R unpadded tokens, float32."""
-    with torch.no_grad():
+def reference(model: PreTrainedModel, ids: Sequence[int]) -> dict[str, Tensor]:
+    """logits_1RV, keys_LHRD, values_LHRD of the plain model on R unpadded tokens and what its other heads say, _R, by
+    name; float32."""
+    with torch.no_grad(), heads.overheard(model) as hidden:
         fed = torch.tensor([list(ids)], device=model.device)
         output = model(input_ids=fed, past_key_values=DynamicCache(), use_cache=True)
     layers = output.past_key_values.layers
     keys, values = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("keys", "values"))
-    return output.logits.cpu(), keys.cpu(), values.cpu()
+    found = {"logits": output.logits.cpu(), "keys": keys.cpu(), "values": values.cpu()}
+    return {**found, **heads.stated(model, hidden)}
 
 
-def greedy(model: PreTrainedModel, prompt: Sequence[int], steps: int) -> tuple[list[int], Tensor, Tensor, Tensor]:
-    """(N + 1 tokens, logits_N+1,V, keys_LH,P+N,D, values) of a greedy decode of N = `steps` cached steps.
+def greedy(model: PreTrainedModel, prompt: Sequence[int], steps: int) -> tuple[list[int], dict[str, Tensor]]:
+    """N + 1 tokens of a greedy decode of N = `steps` cached steps; and by name logits_N+1,V, keys_LH,P+N,D, values and
+    what other heads say, _N+1.
 
     The end token does not stop it: the comparison wants every step. Ties go to the lowest id.
     """
     cache, found, fed = DynamicCache(), [], torch.tensor([list(prompt)], device=model.device)
     tokens: list[int] = []
-    with torch.no_grad(), one_thread():
+    with torch.no_grad(), one_thread(), heads.overheard(model) as hidden:
         for _ in range(steps + 1):
             logits = model(input_ids=fed, past_key_values=cache, use_cache=True).logits[0, -1]
             found.append(logits)
             tokens.append(int(logits.argmax()))
             fed = torch.tensor([[tokens[-1]]], device=model.device)
     keys, values = (torch.cat([getattr(layer, name) for layer in cache.layers]) for name in ("keys", "values"))
-    return tokens, torch.stack(found).cpu(), keys.cpu(), values.cpu()
+    named = {"logits": torch.stack(found).cpu(), "keys": keys.cpu(), "values": values.cpu()}
+    return tokens, {**named, **heads.stated(model, [one[:, -1:] for one in hidden])}
 
 
 def _padded(case: Case, length: int, pad: int) -> tuple[Tensor, Tensor]:
@@ -113,8 +121,7 @@ def make(model: PreTrainedModel, tokenizer: Tokenizer, dataset: Path, params: Ex
 def _prefilled(model: PreTrainedModel, case: Case, length: int, pad: int, aside: Aside) -> None:
     """One prefill case, whose vectors are put aside."""
     ids, mask = _padded(case, length, pad)
-    logits, keys, values = reference(model, case.ids)
-    named = {"input_ids": ids, "attention_mask": mask, "logits": logits, "keys": keys, "values": values}
+    named = {"input_ids": ids, "attention_mask": mask, **reference(model, case.ids)}
     for name, value in named.items():
         aside.add(f"prefill_{length}/{case.name}/{name}", value)
 
@@ -160,13 +167,11 @@ def _decode(
 
 def _decoded(model: PreTrainedModel, case: str, prompt: Sequence[int], steps: int, aside: Aside) -> list[int]:
     """The tokens of one greedy decode, whose vectors are put aside."""
-    tokens, logits, keys, values = greedy(model, prompt, steps)
+    tokens, found = greedy(model, prompt, steps)
     named = {
         "prompt": torch.tensor([list(prompt)], dtype=torch.int32),
         "tokens": torch.tensor(tokens, dtype=torch.int32),
-        "logits": logits,
-        "keys": keys,
-        "values": values,
+        **found,
     }
     for key, value in named.items():
         aside.add(f"decode/{case}/{key}", value)

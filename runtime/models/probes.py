@@ -170,7 +170,7 @@ def function_decode(model: PreTrainedModel, ids: Sequence[int], context: int, pr
     with one_thread():
         for position, token in enumerate(ids):
             fed, at = (torch.tensor(one, dtype=torch.int32, device=device) for one in ([[token]], [position]))
-            logits, key, value = decode(fed, at, keys, values)
+            logits, key, value, *_others = decode(fed, at, keys, values)
             keys[:, :, position : position + 1], values[:, :, position : position + 1] = key, value
             rows.append(logits[0, 0])
     return torch.stack(rows)

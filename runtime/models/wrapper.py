@@ -28,7 +28,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from runtime.contract import Refusal, families
 from runtime.contract.chunks import Chunk
 from runtime.contract.windows import FULL, SLIDING
-from runtime.models import capping, chunking, rotation
+from runtime.models import capping, chunking, heads, rotation
 
 ATTENTION = "kcompiler_grouped"
 #: attribute of an attention whose mask hides what its window does not hold
@@ -195,32 +195,38 @@ class Wrapped(nn.Module):
     def _recorder(self, past: tuple[Tensor, Tensor] | None) -> Recorder:
         return Recorder(past, 0 if self.chunk is None else self.chunk.layers[0])
 
-    def _logits(
+    def _said(
         self, given: Tensor, full: Tensor, sliding: Tensor | None, positions: Tensor, cache: Recorder
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         """Logits, or the residual stream of a chunk without the head, of ids or the residual stream; by the mask of
-        layers that attend to the whole text, and that of those with a window."""
+        layers that attend to the whole text, and that of those with a window. After them what other heads say."""
         narrow = full if sliding is None else sliding
         mixed = len(set(windows_of(self.model))) > 1
         mask = {FULL: full, SLIDING: narrow} if mixed else narrow
         chunk = self.chunk
         fed = {"inputs_embeds" if chunk is not None and chunk.enters else "input_ids": given}
-        whole = self.model if chunk is None or chunk.heads else self.model.get_decoder()
+        ends, others = chunk is None or chunk.heads, heads.of(self.model)
+        whole = self.model if ends and not others else self.model.get_decoder()
         try:
             output = whole(**fed, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
         except AttributeError as error:
             # a convolution's state, a length: what a family asks of its cache beside keys and values
             raise _unknown(self.model, f"it keeps more than keys and values ({error})") from error
-        found: Tensor = output.last_hidden_state if whole is not self.model else self.bound(output.logits)
-        return found
+        if whole is self.model:
+            return (self.bound(output.logits),)
+        hidden = output.last_hidden_state
+        if not ends:
+            return (hidden,)
+        return self.bound(self.model.lm_head(hidden)), *heads.said(others, hidden)
 
 
 class Prefill(Wrapped):
     """(input_ids_1T int32, attention_mask_1T float32, 1 = real) → (logits_1TV, keys_LHTD after RoPE, values_LHTD).
 
-    Padding stands on the right, so position i of the input is position i of the text. Logits at padded positions
-    mean nothing. A chunk takes hidden_states_1TH for ids where it does not embed them, gives hidden_states_1TH for
-    logits where it has no head, and keys and values of its own layers.
+    Behind them the log-odds_1T of each head that the model has besides. Padding stands on the right, so position i of
+    the input is position i of the text. Logits at padded positions mean nothing. A chunk takes hidden_states_1TH for
+    ids where it does not embed them, gives hidden_states_1TH for logits where it has no head, and keys and values of
+    its own layers.
     """
 
     causal: Tensor
@@ -239,13 +245,13 @@ class Prefill(Wrapped):
             self.register_buffer("near", causal.triu(1 - self.window)[None, None], persistent=False)
         self.register_buffer("positions", torch.arange(length, dtype=torch.int32)[None], persistent=False)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         real = attention_mask[:, None, None, :]
         full = (1.0 - self.causal * real) * self.mask_value
         sliding = None if self.window is None else (1.0 - self.near * real) * self.mask_value
         cache = self._recorder(None)
-        logits = self._logits(input_ids, full, sliding, self.positions, cache)
-        return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
+        logits, *others = self._said(input_ids, full, sliding, self.positions, cache)
+        return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0), *others
 
 
 class Decode(Wrapped):
@@ -274,7 +280,7 @@ class Decode(Wrapped):
 
     def forward(
         self, input_ids: Tensor, position: Tensor, key_cache: Tensor, value_cache: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         written = torch.lt(self.slots, position).to(key_cache.dtype)[None, None, None, :]
         full = torch.cat(((1.0 - written) * self.mask_value, self.itself), -1)
         sliding = None
@@ -282,23 +288,23 @@ class Decode(Wrapped):
             near = torch.gt(self.gone, position).to(key_cache.dtype)[None, None, None, :]
             sliding = torch.cat(((1.0 - written * near) * self.mask_value, self.itself), -1)
         cache = self._recorder((key_cache, value_cache))
-        logits = self._logits(input_ids, full, sliding, position[None], cache)
-        return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
+        logits, *others = self._said(input_ids, full, sliding, position[None], cache)
+        return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0), *others
 
 
 class Ends(Wrapped):
-    """A chunk without layers: ids_1T int32 → hidden_states_1TH, or hidden_states_1TH → logits_1TV."""
+    """A chunk without layers: ids_1T int32 → hidden_states_1TH, or hidden_states_1TH → logits_1TV and what other heads
+    say."""
 
     def __init__(self, model: PreTrainedModel, chunk: Chunk) -> None:
         super().__init__(model, 1, 1, chunk)
 
-    def forward(self, given: Tensor) -> Tensor:
+    def forward(self, given: Tensor) -> tuple[Tensor, ...]:
         base = self.model.get_decoder()
         if base.embed_tokens is not None:
-            found: Tensor = base.embed_tokens(given)
-        else:
-            found = self.bound(self.model.lm_head(base.get_submodule(chunking.final_norm(self.model))(given)))
-        return found
+            return (base.embed_tokens(given),)
+        hidden = base.get_submodule(chunking.final_norm(self.model))(given)
+        return self.bound(self.model.lm_head(hidden)), *heads.said(heads.of(self.model), hidden)
 
 
 def _share(model: PreTrainedModel) -> PreTrainedModel:

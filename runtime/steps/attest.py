@@ -43,5 +43,6 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.statistics",
         "runtime.contract.strict_json",
+        "runtime.contract.heads",
     ),
 )

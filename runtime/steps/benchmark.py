@@ -93,6 +93,8 @@ STEP = Step(
         "runtime.models.threads",
         "runtime.models.tokenizer",
         "runtime.steps.tokenizer",
+        "runtime.contract.heads",
+        "runtime.models.heads",
     ),
     lighter="take shorter prompts, or a smaller model",
 )

@@ -70,6 +70,8 @@ STEP = Step(
         "runtime.contract.windows",
         "runtime.contract.recipe",
         "runtime.contract.report",
+        "runtime.contract.heads",
+        "runtime.models.heads",
     ),
     lighter="take fewer rows of calibration, or a smaller student",
 )

@@ -86,6 +86,7 @@ STEP = Step(
         "runtime.contract.recipe",
         "runtime.contract.report",
         "runtime.contract.targets",
+        "runtime.contract.heads",
     ),
     lighter="take a smaller student, or fewer shapes.prefill",
 )

@@ -62,6 +62,8 @@ STEP = Step(
         "runtime.contract.rotation",
         "runtime.contract.windows",
         "runtime.contract.strict_json",
+        "runtime.contract.heads",
+        "runtime.models.heads",
     ),
     lighter="take a smaller student, or fewer and shorter shapes.prefill",
 )

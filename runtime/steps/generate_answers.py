@@ -81,6 +81,8 @@ STEP = Step(
         "runtime.contract.code",
         *MIL,
         "runtime.steps.tokenizer",
+        "runtime.contract.heads",
+        "runtime.models.heads",
     ),
     lighter="take a smaller teacher, or shorter rows",
 )

@@ -47,6 +47,8 @@ STEP = Step(
         "runtime.contract.families",
         "runtime.contract.rotation",
         "runtime.contract.windows",
+        "runtime.contract.heads",
+        "runtime.models.heads",
     ),
     lighter="take a smaller teacher",
 )

@@ -66,6 +66,8 @@ STEP = Step(
         "runtime.contract.vocabulary",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",
+        "runtime.contract.heads",
+        "runtime.models.heads",
     ),
     lighter="take a smaller checkpoint",
 )

@@ -84,6 +84,8 @@ STEP = Step(
         "runtime.contract.windows",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",
+        "runtime.contract.heads",
+        "runtime.models.heads",
     ),
     lighter="take a smaller student, or fewer and shorter shapes.prefill",
 )

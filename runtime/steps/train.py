@@ -11,6 +11,7 @@ from pydantic import Field
 from runtime.contract import UNKEYED, Context, Params, Port, Ports, Step
 from runtime.contract.architecture import Architecture
 from runtime.contract.code import TRAINING
+from runtime.contract.heads import Name
 from runtime.contract.optimizer import Optimizer, Schedule
 from runtime.contract.placing import Card, Device, Precision, Tolerance, promise
 from runtime.contract.qat import Rounding
@@ -70,6 +71,8 @@ class TrainParams(Params):
     qat: Rounding | None = Field(default=None, exclude_if=lambda rounding: rounding is None)
     #: whether states on the way are given, too: milestones and the last three
     keeps_states: bool = False
+    #: what the student says of each position beside the next token
+    heads: list[Name] = Field(default_factory=list, exclude_if=lambda named: not named)
 
 
 def promised(params: TrainParams) -> str:

@@ -77,6 +77,7 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.strict_json",
         "runtime.contract.targets",
+        "runtime.contract.heads",
     ),
     lighter="take a smaller student, or shorter shapes",
 )

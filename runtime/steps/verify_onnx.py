@@ -46,6 +46,7 @@ STEP = Step(
         "runtime.contract.targets",
         "runtime.contract.recipe",
         "runtime.contract.report",
+        "runtime.contract.heads",
     ),
     lighter="take a smaller student, or shorter shapes",
 )

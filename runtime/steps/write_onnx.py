@@ -30,6 +30,7 @@ STEP = Step(
         "runtime.contract.program",
         "runtime.contract.authoring",
         "runtime.contract.targets",
+        "runtime.contract.heads",
     ),
     lighter="take a smaller student, or fewer and shorter shapes.prefill",
 )

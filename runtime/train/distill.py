@@ -19,7 +19,7 @@ from runtime.contract.splits import TRAIN, VALIDATION
 from runtime.data import answers
 from runtime.data.encode import RESPONSE, encode
 from runtime.machine import host, saved
-from runtime.models import admission, build, gauge, tokenizer
+from runtime.models import admission, build, gauge, heads, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
 from runtime.train import checkpointing, fused, layers, memory, objective, packing, rounding, settling, stored, telling
@@ -253,6 +253,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         deterministic(ctx.seed, params.threads, exact=place.device.type == "cpu"),
     ):
         student = student_of(takes, params, words, ctx.seed).to(place.device)
+        heads.attach(student, params.heads, ctx.seed)
         room.parameters = build.count(student)
         check_width(student, words, params.max_length, "student")
         kept = None

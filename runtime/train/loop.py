@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from runtime.contract import Context, Refusal, Stopped
 from runtime.contract.objective import Top
 from runtime.contract.optimizer import Optimizer
+from runtime.models import heads
 from runtime.models.threads import check as check_threads
 from runtime.steps.train import TrainParams
 from runtime.train import abreast, diagnosing, gradients, head, layers, objective, onepass, watching
@@ -174,6 +175,7 @@ class Trainer:
             matched = Matched(self.matching, inside, taught.inside)
         return hidden_NH, onepass.Batch(
             matched=matched,
+            heads=heads.of(self.student),
             teacher=None if isinstance(taught, Top) else taught,
             top_N=taught.to(device) if isinstance(taught, Top) else None,
             target_N=batch.target_N.to(device),

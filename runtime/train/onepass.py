@@ -52,6 +52,8 @@ class Batch:
     matched: Matched | None = None
     #: facts of the rows, on the device of the targets
     facts_N: Mapping[str, Tensor] = field(default_factory=dict)
+    #: heads beside the one for words
+    heads: Mapping[str, nn.Linear] = field(default_factory=dict)
 
     def __getitem__(self, piece: slice) -> Batch:
         return replace(
@@ -243,8 +245,8 @@ def _both_kinds(
     hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, batch: Batch, of: Sum, into: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """The sum, and sums_K without gradient: terms over logits through the head, chunk by chunk, terms over layers past
-    it."""
-    logits = [k for k, bound in enumerate(of.terms) if bound.loss.layers is None]
+    it, and terms over other heads through those."""
+    logits = [k for k, bound in enumerate(of.terms) if bound.loss.layers is None and not bound.loss.head]
     if len(logits) == len(of.terms):
         found: tuple[Tensor, Tensor] = _OnePass.apply(hidden_NH, weight_VH, bias_V, batch, of, into)
         return found
@@ -257,12 +259,28 @@ def _both_kinds(
         sums.update(zip(logits, sums_K, strict=True))
     for k, bound in enumerate(of.terms):
         if k not in sums:
-            assert batch.matched is not None
             pick_N = _pick(batch.masks_N[bound.loss.mask], hidden_NH.device)
-            value = matching.value(bound, batch.matched, batch.target_N, pick_N)
+            if bound.loss.head:
+                value = _of_head(bound, hidden_NH, batch, pick_N)
+            else:
+                assert batch.matched is not None
+                value = matching.value(bound, batch.matched, batch.target_N, pick_N)
             parts.append(value * of.factors[k])
             sums[k] = value.detach()
     return torch.stack(parts).sum(), torch.stack([sums[k] for k in range(len(of.terms))])
+
+
+def _of_head(bound: Bound, hidden_NH: Tensor, batch: Batch, pick_N: Tensor | None) -> Tensor:
+    """Sum over its tokens of a term that trains a head of its own."""
+    target_N = batch.target_N if pick_N is None else batch.target_N[pick_N]
+    facts_N = {name: batch.facts_N[name] if pick_N is None else batch.facts_N[name][pick_N] for name in bound.facts}
+    said_N = batch.heads[bound.loss.head](hidden_NH if pick_N is None else hidden_NH[pick_N]).squeeze(-1)
+    # its log-odds beside 0 are the logits of two answers
+    said_N2 = torch.stack((torch.zeros_like(said_N), said_N), -1)
+    loss_N = bound.reads(None, facts_N)[0](said_N2, None, target_N, bound.params)
+    objective.check_shape(bound, loss_N, target_N)
+    total: Tensor = loss_N.sum()
+    return total
 
 
 def _checked(batch: Batch, terms: Sequence[Bound]) -> list[int]:
@@ -275,6 +293,12 @@ def _checked(batch: Batch, terms: Sequence[Bound]) -> list[int]:
             action="give a teacher whose weights are here, or drop the term",
         )
     objective.check_facts(terms, batch.facts_N)
+    for bound in terms:
+        if bound.loss.head and bound.loss.head not in batch.heads:
+            raise Refusal(
+                f"loss `{bound.name}` trains the head `{bound.loss.head}`, and the student has none",
+                action=f"add `{bound.loss.head}` to student.heads, or drop the term",
+            )
     return batch.divisors(terms)
 
 

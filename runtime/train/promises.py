@@ -31,6 +31,8 @@ TOKENS, CHOICES, LIKELIEST = 4, 4, 4
 HEADS, KEYS = 3, 5
 #: spread of the logits, and of those that are large: a real model's reach ± 60
 SPREAD, LARGE = 3.0, 60.0
+#: what a head of its own says: no or yes
+ANSWERS = 2
 #: layers of both models whose pairs are asked for
 DEEP = 4
 #: a made-up number of a row that is far from 0
@@ -121,6 +123,7 @@ def _cold(bound: Bound) -> float:
 def _case(bound: Bound, width: int, spread: float, dtype: torch.dtype) -> _Case:
     made = torch.Generator().manual_seed(12)
     maps = bound.loss.layers is not None and bound.loss.layers.signal == ATTENTION
+    width = ANSWERS if bound.loss.head else width
     shape = (TOKENS, HEADS, KEYS) if maps else (TOKENS, width)
 
     def logits() -> Tensor:

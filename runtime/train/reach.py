@@ -23,11 +23,12 @@ from transformers import PreTrainedModel
 
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
+from runtime.contract.heads import PREFIX, tensors
 from runtime.contract.layers import STATES
 from runtime.contract.objective import Top
 from runtime.contract.rows import Row, answered, read
 from runtime.data.encode import Example, encode
-from runtime.models import build, tokenizer
+from runtime.models import build, heads, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.reach import ReachParams
 from runtime.steps.train import Term
@@ -180,6 +181,7 @@ def gradient_of(student: PreTrainedModel, head: nn.Linear, bound: Bound, batch: 
             top_N if isinstance(top_N, Top) else None,
             matched,
             batch.facts_N,
+            heads.of(student),
         )
         onepass.total(hidden_NH, head, given, [bound], [1.0], CHUNK)[0].backward()
     finally:
@@ -207,7 +209,12 @@ def _missed(student: PreTrainedModel, reached: Reached, bound: Bound | None = No
     """Trainable tensors that the gradient does not reach and that the term reads, which is all where it reads logits.
     Of a layer's experts it has to reach one."""
     named = [(name, one) for name, one in student.named_parameters() if one.requires_grad]
-    names = [name for name, _ in named]
+    # a head of its own is trained by the terms that name it
+    names = [name for name, _ in named if not name.startswith(PREFIX)]
+    if bound is not None and bound.loss.head:
+        trunk = {id(one) for one in student.base_model.parameters()}
+        own = tensors(bound.loss.head, int(student.config.hidden_size))
+        names = [name for name, one in named if id(one) in trunk or name in own]
     if bound is not None and bound.loss.layers is not None:
         whole, some = _read(student, bound)
         names = [name for name, one in named if id(one) in whole]
@@ -283,6 +290,7 @@ def reach(takes: Mapping[str, Path], params: ReachParams, ctx: Context) -> None:
                 action="give both one vocab_size; nothing is cut or filled up",
             )
         count = sum(parameter.requires_grad for parameter in student.parameters())
+        heads.attach(student, {bound.loss.head for bound in terms if bound.loss.head}, ctx.seed)
         head = head_of(student, batch.groups[0].ids_BT[:1], "student")
         for (name, bound), findings in zip(_named(terms), promised, strict=True):
             ctx.progress(len(found), len(terms), name)
@@ -290,11 +298,12 @@ def reach(takes: Mapping[str, Path], params: ReachParams, ctx: Context) -> None:
             of_model = _of_model(student, reached, count, bound)
             promises.admit(bound.name, of_model)
             tokens = int(batch.masks_N[bound.loss.mask].sum())
+            beside = bound.loss.layers is not None or bool(bound.loss.head)
             found[name] = {
                 "checks": _told([*findings, *of_model]),
                 "gradient_norm": facts.measured(reached.norm, bound.unit, n=tokens),
-                # of a term over layers, those that it reads: one that it misses is refused above
-                "tensors_reached": facts.rate(len(reached.moved), len(reached.moved) if bound.loss.layers else count),
+                # of a term over layers or another head, those that it reads: one that it misses is refused above
+                "tensors_reached": facts.rate(len(reached.moved), len(reached.moved) if beside else count),
             }
     data = {
         "terms": found,

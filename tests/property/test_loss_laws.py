@@ -21,8 +21,12 @@ from runtime.train.objective import Bound, Choices, Side
 from tests.longer import also
 from tests.tensor.losses.terms import values
 
-#: losses over layers read other things: tests/tensor/losses/test_layers.py
-NAMES = [name for name in catalog.names("losses") if catalog.load("losses", name).layers is None]
+#: losses over layers or other heads read other things: tests/tensor/losses/test_layers.py, test_heads.py
+NAMES = [
+    name
+    for name, loss in ((name, catalog.load("losses", name)) for name in catalog.names("losses"))
+    if loss.layers is None and not loss.head
+]
 laws = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -53,7 +53,7 @@ def test_chunks_equal_the_model(name: str, count: int) -> None:
     model, ids, at = model_of(name), ids_of(32), 23
     mask = torch.ones(1, 32)
     mask[:, at:] = 0
-    logits, keys, values = reference(model, ids[0, : at + 1].tolist())
+    logits, keys, values = reference(model, ids[0, : at + 1].tolist()).values()
     found = run(model, count, "prefill_32", {"input_ids": ids, "attention_mask": mask})
     assert close(found["logits"][:, :at], logits[:, :at])
     assert close(found["keys"][:, :, :at], keys[:, :, :at])

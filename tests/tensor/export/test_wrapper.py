@@ -80,7 +80,7 @@ def test_prefill_equals_the_model_on_real_positions(name: str) -> None:
     model, ids = model_of(name), ids_of(32)
     mask = torch.ones(1, 32)
     mask[:, 23:] = 0
-    logits, keys, values = reference(model, ids[0, :23].tolist())
+    logits, keys, values = reference(model, ids[0, :23].tolist()).values()
     with torch.no_grad():
         found = Prefill(model, 32)(ids, mask)
     assert close(found[0][:, :23], logits)
@@ -92,7 +92,7 @@ def test_prefill_equals_the_model_on_real_positions(name: str) -> None:
 def test_decode_equals_the_model_whatever_stands_in_slots_not_yet_written(name: str) -> None:
     model, ids, at = model_of(name), ids_of(20), 19
     sizes = heads_of(model)
-    logits, keys, values = reference(model, ids[0].tolist())
+    logits, keys, values = reference(model, ids[0].tolist()).values()
     cache = [torch.full((sizes["layers"], sizes["heads"], 40, sizes["head_dim"]), fill) for fill in (50.0, -50.0)]
     for whole, written in zip(cache, (keys, values), strict=True):
         whole[:, :, :at] = written[:, :, :at]
@@ -108,7 +108,7 @@ def test_decode_at_position_zero_sees_only_itself() -> None:
     cache = torch.full((3, 2, 24, 32), 9.0)
     with torch.no_grad():
         found = Decode(model, 24)(ids, torch.tensor([0], dtype=torch.int32), cache, cache)
-    assert close(found[0], reference(model, ids[0].tolist())[0])
+    assert close(found[0], reference(model, ids[0].tolist())["logits"])
 
 
 def test_a_lost_causal_mask_changes_the_answer() -> None:
@@ -118,7 +118,7 @@ def test_a_lost_causal_mask_changes_the_answer() -> None:
     function.causal.fill_(1.0)
     with torch.no_grad():
         found = function(ids, torch.ones(1, 16))[0]
-    assert not close(found, reference(model, ids[0].tolist())[0])
+    assert not close(found, reference(model, ids[0].tolist())["logits"])
 
 
 def test_the_callers_model_is_unchanged_and_its_weights_are_shared() -> None:
@@ -175,7 +175,7 @@ def test_a_window_that_the_mask_does_not_know_is_refused() -> None:
 def test_a_lost_window_changes_the_answer(name: str) -> None:
     """The comparison of families with a window is able to fail, in both functions."""
     model, ids, at = model_of(name), ids_of(24), 23
-    logits, keys, values = reference(model, ids[0].tolist())
+    logits, keys, values = reference(model, ids[0].tolist()).values()
     prefill, decode = Prefill(model, 24), Decode(model, 24)
     prefill.near.copy_(prefill.causal)
     decode.gone.fill_(at + 1)

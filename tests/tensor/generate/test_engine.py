@@ -216,6 +216,49 @@ def test_rows_beyond_the_vocabulary_are_never_chosen(engine):
     assert writing.ids == [7, 7]
 
 
+class Halting:
+    """Says one word for ever, and with its head after how many of them the answer is over."""
+
+    name, context, heads = "torch", 64, ("halt",)
+
+    def __init__(self, width, odds):
+        self.width, self.odds, self.said = width, list(odds), {}
+
+    def begin(self, ids):
+        # of an answer that has no word yet nothing ends
+        self.said = {"halt": 9.0}
+        return self, self.step(0, self.said["halt"])
+
+    def step(self, token, odds=None):
+        self.said = {"halt": self.odds.pop(0) if odds is None else odds}
+        logits = np.zeros(self.width, np.float32)
+        logits[7] = 1.0
+        return logits
+
+
+@pytest.mark.parametrize(("asked_for", "words_said"), [(0.5, 3), (0.2, 1), (0.99, 4), (1.0, 8), (None, 8)])
+def test_a_head_ends_an_answer_where_it_is_sure_enough(engine, asked_for, words_said):
+    model = Halting(engine.words.size, [-1.0, -2.0, 0.0, 5.0, 0.0, 0.0, 0.0])
+    writing = Engine(model, engine.words).write(Ask(ids=[1], max_tokens=8, halt=asked_for))
+    run(writing)
+    assert writing.ids == [7] * words_said
+    assert writing.finish == ("length" if words_said == 8 else "stop")
+
+
+def test_a_head_that_is_not_there_ends_nothing(engine):
+    with pytest.raises(Refusal, match="no head `halt`") as refused:
+        engine.write(Ask(ids=[1], max_tokens=2, halt=0.5))
+    assert refused.value.code == "KR0209"
+
+
+def test_a_head_does_not_end_what_a_schema_still_asks_for(folder, engine):
+    pytest.importorskip("llguidance")
+    model = Halting(engine.words.size, [9.0] * 30)
+    writing = Engine(model, engine.words).write(Ask(ids=[1], max_tokens=6, halt=0.5, grammar='start: "aa" "bb"'))
+    run(writing)
+    assert writing.text == "aabb"
+
+
 def test_what_this_machine_cannot_run_is_said(folder):
     for runner in ("gguf", "coreml"):
         with pytest.raises(Unavailable, match=runner):

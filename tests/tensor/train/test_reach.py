@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -18,7 +20,7 @@ from runtime.models import build
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.reach import ReachParams, Tried
 from runtime.steps.train import Term
-from runtime.train import objective, promises, reach
+from runtime.train import objective, onepass, promises, reach
 from runtime.train.objective import Bound
 from tests.tensor.losses.test_mutants import mutate_losses
 from tests.tensor.train import world
@@ -82,7 +84,7 @@ def test_the_report_says_what_each_term_reaches(base: dict[str, Path], tmp_path:
     # what the rows here have; and not every tensor has a part in what layers below the last hold
     losses = {name: catalog.load("losses", name) for name in NAMES}
     spans = ("response", "tool_name", "json_args")
-    names = [name for name, one in losses.items() if one.mask in spans and one.layers is None]
+    names = [name for name, one in losses.items() if one.mask in spans and one.layers is None and not one.head]
     data = run(tmp_path, base, params(*names))
     assert sorted(data["terms"]) == sorted(names)
     student = build.build(world.architecture(), 7)
@@ -93,6 +95,32 @@ def test_the_report_says_what_each_term_reaches(base: dict[str, Path], tmp_path:
         assert (told["tensors_reached"]["k"], told["tensors_reached"]["n"]) == (tensors, tensors)
         assert told["gradient_norm"]["value"] > 0
     assert data["rows"]["value"] >= 2
+
+
+def test_a_term_reaches_the_trunk_and_the_head_that_it_trains(base: dict[str, Path], tmp_path: Path) -> None:
+    data = run(tmp_path, base, params("halt", "ce_truth"))
+    student = build.build(world.architecture(), 7)
+    tensors = len(list(student.parameters()))
+    assert data["terms"]["halt"]["tensors_reached"]["k"] == tensors + 2 - (not student.config.tie_word_embeddings)
+    # a head that no term of words could reach is none of theirs
+    assert (
+        data["terms"]["ce_truth"]["tensors_reached"]["k"]
+        == data["terms"]["ce_truth"]["tensors_reached"]["n"]
+        == tensors
+    )
+
+
+def test_a_head_that_its_term_does_not_reach_is_told(base: dict[str, Path], tmp_path: Path) -> None:
+    """The trunk learns, and the head stays as chance made it."""
+    real = onepass._of_head
+
+    def still(term: Bound, hidden_NH: Tensor, batch: onepass.Batch, pick_N: Tensor | None) -> Tensor:
+        head = copy.deepcopy(batch.heads[term.loss.head]).requires_grad_(False)
+        return real(term, hidden_NH, replace(batch, heads={term.loss.head: head}), pick_N)
+
+    wrong = pytest.raises(Refusal, match=r"loss `halt` does not reach every parameter.*heads\.halt\.weight")
+    with patch.object(onepass, "_of_head", still), wrong:
+        run(tmp_path, base, params("halt"))
 
 
 def test_the_same_term_with_other_parameters_is_tried_again(base: dict[str, Path], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ NEEDS = {
     "early_tool": ({"response": CALL, **CALLED, "wanted": RIGHT}, ["`wanted.calls`", "spans `call`"]),
     "code_mode": ({"wanted": {"code_mode": True}, "rejected": "direct"}, ["`wanted.code_mode`"]),
     "integration": ({"response": "It is 9km off", "spans": FACT}, ["spans `fact`"]),
+    "self_eval": ({"wanted": {"right": True}}, ["`wanted.right`"]),
 }
 
 

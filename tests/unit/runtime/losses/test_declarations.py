@@ -13,7 +13,7 @@ from runtime.contract.conditions import FACTS, FORBIDDEN, MASKS
 
 DIVERGENCES = {"kl", "reverse_kl", "jsd", "skew_kl", "skew_reverse_kl", "top_k_kl"}
 DISTANCES = {"acceptance", "tvd", "mse"}
-OF_ROWS = {"claims", "compliance", "integration", "length", "early_tool", "code_mode"}
+OF_ROWS = {"claims", "compliance", "integration", "length", "early_tool", "code_mode", "halt", "self_eval"}
 NAMES = (
     *("ce_teacher", "ce_truth", "json_args", "ranking", "clause", "tool_name"),
     *sorted(DIVERGENCES | DISTANCES | OF_ROWS),
@@ -71,7 +71,7 @@ def test_facts_and_masks_of_rows_are_known_by_their_names() -> None:
         assert loss.facts <= set(FACTS)
         assert not loss.needs
     masks = {name: catalog.load("losses", name).mask for name in OF_ROWS}
-    assert {masks[name] for name in ("length", "early_tool", "code_mode")} == set(MASKS)
+    assert {masks[name] for name in ("length", "early_tool", "code_mode", "self_eval")} == set(MASKS)
     assert masks["compliance"] == FORBIDDEN
 
 
