@@ -28,9 +28,10 @@ PARAMS = AttestParams(
 
 
 def contract() -> str:
+    caches = [program.Value(name=name, shape=[1, 1, 64, 4], dtype="float16") for name in ("key_cache", "value_cache")]
     functions = {
-        name: program.Function(kind=kind, length=length, inputs=[], outputs=[], parameters={}, modules={})
-        for name, kind, length in (("decode", "decode", 1), ("prefill_64", "prefill", 64))
+        name: program.Function(kind=kind, length=length, inputs=inputs, outputs=[], parameters={}, modules={})
+        for name, kind, length, inputs in (("decode", "decode", 1, caches), ("prefill_64", "prefill", 64, []))
     }
     made = program.Contract(
         stage="package",
