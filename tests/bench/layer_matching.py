@@ -6,9 +6,9 @@ One student, one teacher of twice its depth and half as wide again, one batch; e
 neighbour who takes a core takes it from all. Printed is the median step of each, as a ratio to that of `kl` alone, once
 with the teacher's states looked up, as they are where they fit in memory, and once with the teacher run at each step.
 
-On one core of a busy Zen 5, beside `kl` looked up: `hidden` of the last layers x1.01 to x1.02, of all four x1.02 to
-x1.04, by cosine x1.03 to x1.06; with the teacher run at each step x1.01. `attention` runs the teacher at each step
-whatever fits, which is what it costs: x2.4, and x1.01 beside a `kl` that does so too.
+On one core of a busy AMD EPYC of family 25, beside `kl` looked up: `hidden` of the last layers x1.01 to x1.02, of all
+four x1.02 to x1.04, by cosine x1.03 to x1.06; with the teacher run at each step x1.01. `attention` runs the teacher at
+each step whatever fits, which is what it costs: x2.4, and x1.01 beside a `kl` that does so too.
 """
 
 from __future__ import annotations
