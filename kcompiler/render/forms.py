@@ -48,6 +48,7 @@ WANTED: Mapping[str, Any] = {
     "required": ["12.5 km"],
     "reference_bytes": 120,
     "code_mode": True,
+    "right": False,
 }
 #: what the published schema does not say
 _WANTED_TEXTS = {
@@ -210,6 +211,7 @@ def _left_out(path: str) -> str:
         "required": _NONE,
         "reference_bytes": "nothing is measured by it",
         "code_mode": "false",
+        "right": "nothing is said of the answer, and every term may learn from it",
     }[path]
 
 
