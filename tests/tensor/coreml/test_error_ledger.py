@@ -259,7 +259,14 @@ def test_nothing_is_measured_without_cases_or_forms_or_of_another_depth(takes: d
     shutil.move(takes["package"] / "quantized.mlpackage", tmp_path / "aside.mlpackage")
     with pytest.raises(Refusal, match=r"quantized.mlpackage is not an .mlpackage folder"):
         report(takes, tmp_path)
-    changed(takes, lambda held: held["kv_cache"].update(layers=3))
+
+    def deepened(held: dict[str, Any]) -> None:
+        held["kv_cache"].update(layers=3)
+        for one in held["functions"]["decode"]["inputs"]:
+            if one["name"].endswith("_cache"):
+                one["shape"][0] = 3
+
+    changed(takes, deepened)
     with pytest.raises(BrokenEvidence, match="the checkpoint has 2 layers, the package 3"):
         report(takes, tmp_path, PARAMS.model_copy(update={"layers": 3}))
     deeper = PARAMS.model_copy(update={"layers": 3})

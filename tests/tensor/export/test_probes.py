@@ -125,12 +125,12 @@ def test_a_decode_that_is_always_at_position_zero_fails(
     model: PreTrainedModel, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other half of D6: the mask is right, and every token is turned as the first one is."""
-    made = Decode._logits
+    made = Decode._said
 
-    def broken(self: Decode, ids: Any, full: Any, sliding: Any, positions: torch.Tensor, cache: Any) -> torch.Tensor:
+    def broken(self: Decode, ids: Any, full: Any, sliding: Any, positions: torch.Tensor, cache: Any) -> Any:
         return made(self, ids, full, sliding, torch.zeros_like(positions), cache)
 
-    monkeypatch.setattr(Decode, "_logits", broken)
+    monkeypatch.setattr(Decode, "_said", broken)
     assert failed(model, exported) == {("functions", "prefill_decode")}
 
 

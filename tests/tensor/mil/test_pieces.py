@@ -14,6 +14,7 @@ from runtime.mil.interpreter import Result
 
 HEX = "0" * 64
 LAYERS, HEADS, SLOTS, WIDTH = 3, 2, 4, 2
+WHOLE = (LAYERS, HEADS, SLOTS, WIDTH)
 
 
 def value(name: str, *shape: int) -> Value:
@@ -50,7 +51,7 @@ def contract(**of: list[Piece] | None) -> Contract:
         return Function(
             kind=kind,
             length=1,
-            inputs=[value(name, 1) for name in takes],
+            inputs=[value(name, *(WHOLE if name.endswith("_cache") else (1,))) for name in takes],
             outputs=[value(name, 1) for name in gives],
             parameters={},
             modules={},
@@ -64,7 +65,10 @@ def contract(**of: list[Piece] | None) -> Contract:
         functions={
             "prefill_4": function("prefill", ["input_ids"], ["logits", "keys"], of.get("prefill", PREFILL)),
             "decode": function(
-                "decode", ["input_ids", "position", "key_cache"], ["logits", "new_key"], of.get("decode", DECODE)
+                "decode",
+                ["input_ids", "position", "key_cache", "value_cache"],
+                ["logits", "new_key"],
+                of.get("decode", DECODE),
             ),
         },
         kv_cache=Cache(layers=LAYERS, heads=HEADS, head_dim=WIDTH, context=SLOTS),

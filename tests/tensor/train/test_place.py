@@ -11,6 +11,7 @@ from torch import nn
 
 from runtime import catalog
 from runtime.contract import Loss, Refusal
+from runtime.contract.conditions import FACTS
 from runtime.machine import devices
 from runtime.models import build, device
 from runtime.train import head, onepass
@@ -91,14 +92,17 @@ def test_a_loss_works_where_its_tensors_are(loss: Loss) -> None:
     """On `meta` every tensor that a loss makes elsewhere is an error; so would it be on a card."""
     params = loss.params()
     # of attention maps: heads and keys of each token
-    shape = (5, 3, 7) if "attention" in loss.needs else (5, 7)
+    shape = (5, 3, 7) if "attention" in loss.needs else (5, 2) if loss.head else (5, 7)
     student_NV, target_N = torch.empty(shape, device=META), torch.empty(5, dtype=torch.long, device=META)
     given = torch.empty(shape, device=META) if loss.needs - {"text"} else None
-    found = loss.value(student_NV, given, target_N, params)
+    kinds = {"id": torch.long, "flag": torch.float32, "number": torch.float32}
+    facts = {name: torch.empty(5, dtype=kinds[FACTS[name].kind], device=META) for name in loss.facts}
+    more = {"facts": facts} if facts else {}
+    found = loss.value(student_NV, given, target_N, params, **more)
     assert (found.device, found.shape) == (META, (5,))
     if loss.gradient is not None:
-        value, gradient = loss.gradient(student_NV, given, target_N, params)
-        assert (value.device, gradient.device, gradient.shape) == (META, META, (5, 7))
+        value, gradient = loss.gradient(student_NV, given, target_N, params, **more)
+        assert (value.device, gradient.device, gradient.shape) == (META, META, shape)
 
 
 def test_the_whole_loss_path_works_where_its_tensors_are() -> None:

@@ -238,7 +238,7 @@ def test_x18_28_query_heads_need_another_number_of_pairs(tmp_path):
     assert found.help == "use one of 1, 2, 4, 7, 14, 28"
 
 
-@pytest.mark.parametrize("term", ["length_kd", "halt"])
+@pytest.mark.parametrize("term", ["length_kd", "ponder"])
 def test_x19_an_objective_that_is_future_work_is_refused(tmp_path, term):
     """Listed as present in one text, as future work in another: a term exists when the catalog has it."""
     change = lambda data: data["training"]["stages"][0].update(losses=[{"term": term, "weight": 1.0}])  # noqa: E731

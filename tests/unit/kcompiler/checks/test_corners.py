@@ -1250,6 +1250,8 @@ CLAIMS["responses"] = [
 ]  # fmt: skip
 
 CLAIMS["signals"] += [
+    Claim("rows that a generator makes say nothing of themselves", losses("ce_truth", "length"), ("KC4270",),
+          ("`wanted.reference_bytes`",)),
     Claim("a student of the teacher's own tokenizer", kin("student"), files=pair(letters(509))),
     Claim("two ids exchanged", kin("student"), ("KC4203",),
           ("id 3 is `t3` in the teacher's and `t4` in the student's", "tokenizers mean the same"), files=pair(SWAPPED)),

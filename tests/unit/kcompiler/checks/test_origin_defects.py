@@ -162,8 +162,8 @@ def test_d10_targets_are_spans_that_the_rows_carry(tmp_path):
     assert laboratory.codes(tmp_path, declared) == ["KC4205"]
 
 
-def test_d10_a_code_mode_term_that_nobody_defined_is_refused(tmp_path):
-    assert laboratory.codes(tmp_path, losses({"term": "code_mode", "weight": 1})) == ["KC2106"]
+def test_d10_a_code_mode_term_over_rows_that_are_never_eligible_is_refused(tmp_path):
+    assert laboratory.codes(tmp_path, losses({"term": "code_mode", "weight": 1})) == ["KC4270", "KC4602"]
 
 
 def test_d11_kl_without_logits_is_refused(tmp_path):

@@ -120,6 +120,8 @@ def test_a_pack_that_is_gone_is_weaker(home: Path, capsys: pytest.CaptureFixture
     assert {(one["rule"], one["way"]) for one in rows} == {
         ("acme/lab/few", "removed"),
         ("acme/lab/length-kept", "removed"),
+        ("acme/lab/code-mode-share-least", "removed"),
+        ("acme/lab/code-mode-share-most", "removed"),
     }
     # what is not there is compared with nothing: git shows what it was
     advice = capsys.readouterr().err.splitlines()[-1].partition(" next=git ")[2]
