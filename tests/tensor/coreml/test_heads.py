@@ -77,7 +77,7 @@ def said(data: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["state", also("enumerated"), "ane in chunks"])
+@pytest.mark.parametrize("kind", ["state", also("enumerated"), also("ane in chunks")])
 def test_every_form_of_a_package_says_what_the_checkpoint_says(
     kind: str, takes: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ from runtime.models.export import export
 from runtime.steps.convert import ConvertParams
 from runtime.steps.export import ExportParams
 from runtime.steps.verify import VerifyParams
-from tests.longer import longer
+from tests.longer import also, longer
 from tests.tensor.coreml.conftest import COVERING, RECIPE, Converted, make
 from tests.tensor.export.world import Stage, world
 
@@ -89,8 +89,8 @@ def test_what_is_stored_without_integers_is_named(converted: Converted) -> None:
 @pytest.mark.parametrize(
     "how",
     [
-        {"recipe": INT4},
-        {"islands": ("rms_norm", "logits")},
+        also({"recipe": INT4}),
+        also({"islands": ("rms_norm", "logits")}),
         {"recipe": INT4, "tie_word_embeddings": False, "islands": ("rms_norm", "logits")},
     ],
     ids=["int4", "a head in float32", "a head of its own in float32"],

@@ -11,6 +11,7 @@ from runtime import contract, digest
 from runtime.contract import Refusal
 from runtime.contract.heads import FILE
 from runtime.train.distill import train
+from tests.longer import longer
 from tests.tensor.train import world
 from tests.tensor.train.test_resume import Asked
 from tests.tensor.train.world import Stage
@@ -33,6 +34,7 @@ def test_it_learns_where_answers_end_and_goes_on_from_a_stop_bit_for_bit(base: d
     assert (again.root / REPORT).read_bytes() == (whole.root / REPORT).read_bytes()
 
 
+@longer
 def test_parts_of_a_batch_train_the_same_head(base: dict[str, Path], tmp_path: Path) -> None:
     whole, parts = Stage(tmp_path / "whole", base), Stage(tmp_path / "parts", base)
     train(base, HEADED, whole)

@@ -30,7 +30,7 @@ from runtime.train import linear, recording, stored, teaching
 from runtime.train.distill import fit, train
 from runtime.train.reach import reach
 from runtime.train.recording import record_signals
-from tests.longer import longer
+from tests.longer import also, longer
 from tests.tensor.train import killed, world
 from tests.tensor.train.world import Stage
 
@@ -441,7 +441,7 @@ def rewritten(folder: Path, tensors: dict[str, torch.Tensor], name: str) -> None
     (folder / "signals.json").write_text(json.dumps(index))
 
 
-@pytest.mark.parametrize("by", [-2, -1, 1, 2])
+@pytest.mark.parametrize("by", [also(-2), -1, 1, also(2)])
 @pytest.mark.parametrize("form", FORMS)
 def test_signals_beside_their_tokens_are_refused_with_the_numbers(
     form: str, by: int, taught: dict[str, Path], kept: dict[str, Stage], tmp_path: Path
