@@ -262,6 +262,11 @@ def _of_loss(loss: Any) -> list[str]:
     whose it is."""
     form = "in closed form" if loss.gradient is not None else "derived from the value"
     read, reached = "logits", "every weight of the student"
+    if loss.head:
+        read, reached = (
+            f"log-odds of its head `{loss.head}`",
+            "that head and of every weight below it, not of its words",
+        )
     if loss.layers is not None:
         read = "hidden states" if loss.layers.signal == "states" else "attention maps"
         own = (

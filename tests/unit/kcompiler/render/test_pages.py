@@ -48,3 +48,9 @@ def test_a_loss_says_its_formula_what_its_gradient_reaches_where_it_hurts_and_wh
     for mask in MASKS.keys() & {loss.mask}:
         assert all(f"`wanted.{one}`" in page for one in MASKS[mask].wanted)
     assert ("of `teacher.store" in page) is (loss.layers is not None or "logits" in loss.needs)
+
+
+def test_a_loss_of_a_head_says_which_one_it_trains() -> None:
+    page = pages.explain("loss:halt")
+    assert "log-odds of its head `halt`" in page
+    assert "not of its words" in page
