@@ -24,7 +24,7 @@ class Delivery(Nodes):
             "layers": self.spec.student.architecture.num_hidden_layers,
             "golden_prompts": asked.prompts,
             "decode_steps": asked.decode_steps,
-            **({"heads": list(self.spec.student.heads)} if self.spec.student.heads else {}),
+            **self._heads(),
         }
 
     def delivery(self) -> None:
@@ -66,6 +66,7 @@ class Delivery(Nodes):
                 "threads": threads,
                 "device": self._device,
                 **goldens,
+                **self._heads(),
             },
             model,
             origin="/shapes",

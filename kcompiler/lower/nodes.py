@@ -124,6 +124,10 @@ class Nodes:
     def _longest(self) -> int:
         return max(self.spec.shapes.prefill)
 
+    def _heads(self) -> dict[str, Any]:
+        """What the student says beside words, where it says any of it."""
+        return {"heads": list(self.spec.student.heads)} if self.spec.student.heads else {}
+
     def _architecture(self, architecture: Any) -> dict[str, Any]:
         return dict(architecture.model_dump())
 

@@ -233,7 +233,7 @@ class Training(Nodes):
                 "qat": self._rounding(stage),
                 # what a baseline was on the way nobody asks
                 "keeps_states": stage.validation is not None and not baseline,
-                **({"heads": list(self.spec.student.heads)} if self.spec.student.heads else {}),
+                **self._heads(),
             },
             takes,
             origin=f"/training/stages/{index}",

@@ -7,19 +7,13 @@ from typing import Any
 
 from runtime.contract import Loss
 from runtime.contract.heads import HALT
-from runtime.contract.objective import Plain, cross_entropy, cross_entropy_gradient, semantics
+from runtime.contract.objective import Plain, cross_entropy, semantics
 
 
 def value(said_N2: Any, _teacher: Any, target_N: Any, _params: Plain, *, facts: Mapping[str, Any]) -> Any:
     """-log P(what is) in nats, P(end) the logistic of the log-odds: a proper score (Gneiting and Raftery 2007), so that
     what it is trained to say is a probability."""
     return cross_entropy(said_N2, facts["ends"].to(target_N.dtype))
-
-
-def gradient(
-    said_N2: Any, _teacher: Any, target_N: Any, _params: Plain, *, facts: Mapping[str, Any]
-) -> tuple[Any, Any]:
-    return cross_entropy_gradient(said_N2, facts["ends"].to(target_N.dtype))
 
 
 LOSS = Loss(
@@ -31,7 +25,6 @@ LOSS = Loss(
     mask="response",
     head=HALT,
     value=value,
-    gradient=gradient,
     semantics=semantics(
         formula="-log sigmoid(h) where the answer ends with the next token, -log sigmoid(-h) elsewhere",
         direction="cross-entropy; label = whether the next token is the last of an answer",

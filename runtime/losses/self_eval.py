@@ -11,18 +11,12 @@ from typing import Any
 from runtime.contract import Loss
 from runtime.contract.conditions import JUDGED
 from runtime.contract.heads import SELF_EVAL
-from runtime.contract.objective import Plain, cross_entropy, cross_entropy_gradient, semantics
+from runtime.contract.objective import Plain, cross_entropy, semantics
 
 
 def value(said_N2: Any, _teacher: Any, target_N: Any, _params: Plain, *, facts: Mapping[str, Any]) -> Any:
     """-log P(what is) in nats, P(right) the logistic of the log-odds."""
     return cross_entropy(said_N2, facts["right"].to(target_N.dtype))
-
-
-def gradient(
-    said_N2: Any, _teacher: Any, target_N: Any, _params: Plain, *, facts: Mapping[str, Any]
-) -> tuple[Any, Any]:
-    return cross_entropy_gradient(said_N2, facts["right"].to(target_N.dtype))
 
 
 LOSS = Loss(
@@ -34,7 +28,6 @@ LOSS = Loss(
     mask=JUDGED,
     head=SELF_EVAL,
     value=value,
-    gradient=gradient,
     semantics=semantics(
         formula="-log sigmoid(h) where the row's answer is right, -log sigmoid(-h) where it is wrong",
         direction="cross-entropy; label = `wanted.right` of the row",

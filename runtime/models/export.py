@@ -12,7 +12,7 @@ import contextlib
 import math
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -448,12 +448,26 @@ def programs(
     return functions | {name: chunking.composed(name, every) for name, every in parts.items()}, linted
 
 
+def _headed(model: PreTrainedModel, wanted: Sequence[str]) -> list[str]:
+    """Leave a checkpoint the heads that are asked for; the names of the others. Raises Refusal for one that it has
+    not."""
+    if lacking := [name for name in wanted if name not in heads.names(model)]:
+        raise Refusal(
+            f"the checkpoint has no head `{lacking[0]}`",
+            place="student.heads",
+            action="remove it there, or let a stage train it",
+        )
+    return heads.keep(model, wanted)
+
+
 def export(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> None:
     """Operation `export`. Raises Refusal for shapes, families or tokenizers the functions cannot serve."""
     threads.use(params.threads)
     model = build.load(takes["checkpoint"])
     tokenizer = tokenizers.load(takes["tokenizer"])
     check_shapes(model, params.prefill, params.decode_context, tokenizer.vocab_size)
+    for name in _headed(model, params.heads):
+        ctx.say(f"the checkpoint's head `{name}` is left out: student.heads does not name it")
     folder, total = ctx.out("program"), (len(params.prefill) + 1) * params.chunks + 1
     ctx.progress(0, total, "goldens")
     goldens.make(model.to(devices.of(params.device)), tokenizer, takes["dataset"], params, ctx.out("goldens"))

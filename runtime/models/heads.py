@@ -6,7 +6,7 @@ lie in a file of their own, and Transformers reads the model as one without them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,18 +32,17 @@ def names(model: nn.Module) -> tuple[str, ...]:
     return tuple(of(model))
 
 
-def keep(model: PreTrainedModel, wanted: Iterable[str], seed: int) -> list[str]:
-    """Give a model these heads and no others, as `attach` does; the names of those that were taken off."""
+def keep(model: nn.Module, wanted: Collection[str]) -> list[str]:
+    """Leave a model no other heads than these; the names of those that were taken off."""
     had = of(model)
     detach(model)
     kept = nn.ModuleDict({name: one for name, one in had.items() if name in wanted})
     if len(kept):
         setattr(model, _ATTRIBUTE, kept)
-    attach(model, wanted, seed)
-    return sorted(had.keys() - set(wanted))
+    return sorted(had.keys() - kept.keys())
 
 
-def attach(model: PreTrainedModel, wanted: Iterable[str], seed: int = 0) -> None:
+def attach(model: PreTrainedModel, wanted: Collection[str], seed: int = 0) -> None:
     """Give a model these heads, in the order in which they are declared; those that it has stay as they are. A new one
     has random weights: a function of the seed and its name, whatever ran before."""
     had = of(model)

@@ -10,6 +10,7 @@ from pydantic import Field
 from runtime.contract import Context, Params, Port, Step
 from runtime.contract.authoring import Profile
 from runtime.contract.chunks import MOST
+from runtime.contract.heads import Name
 from runtime.contract.placing import Device, Tolerance, promise
 from runtime.contract.targets import Strategy
 
@@ -30,6 +31,8 @@ class ExportParams(Params):
     chunks: int = Field(default=1, ge=1, le=MOST, exclude_if=lambda count: count == 1)
     #: the unit that the functions are written for
     profile: Profile = Field(default="gpu", exclude_if=lambda profile: profile == "gpu")
+    #: what the student says beside the next token
+    heads: list[Name] = Field(default_factory=list, exclude_if=lambda named: not named)
     threads: int = Field(default=2, ge=1)
     device: Device = "cpu"
 

@@ -253,8 +253,9 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         deterministic(ctx.seed, params.threads, exact=place.device.type == "cpu"),
     ):
         student = student_of(takes, params, words, ctx.seed).to(place.device)
-        for name in heads.keep(student, params.heads, ctx.seed):
+        for name in heads.keep(student, params.heads):
             ctx.say(f"the checkpoint's head `{name}` is left out: student.heads does not name it")
+        heads.attach(student, params.heads, ctx.seed)
         room.parameters = build.count(student)
         check_width(student, words, params.max_length, "student")
         kept = None

@@ -280,19 +280,15 @@ def _ignored(bound: Bound, width: int) -> list[str]:
     """Parameters that differ from their default and that neither value nor gradient reads, sorted."""
     fields, read = type(bound.params).model_fields, set[str]()
 
-    class Noting(type(bound.params)):  # type: ignore[misc]
-        """The same parameters, which note what is read of them."""
+    class Noting:
+        """The same parameters, which note what is read of them: whatever is none of them may read all."""
 
-        def __getattribute__(self, name: str) -> Any:
-            if name in fields:
-                read.add(name)
-            elif name in ("model_dump", "model_dump_json", "model_copy", "__dict__"):
-                read.update(fields)
-            return super().__getattribute__(name)
+        def __getattr__(self, name: str) -> Any:
+            read.update([name] if name in fields else fields)
+            return getattr(bound.params, name)
 
     given = {name: getattr(bound.params, name) for name in fields}
-    noting = replace(bound, params=Noting.model_construct(**given))
-    read.clear()
+    noting = replace(bound, params=Noting())
     case = _case(noting, width, SPREAD, torch.float64)
     _value(noting, case)
     _both(noting, case)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from runtime.contract import BrokenEvidence
+from runtime.contract import BrokenEvidence, Refusal
 from runtime.contract import program as contracts
 from runtime.contract.heads import FILE
 from runtime.contract.lacking import parity_unlike
@@ -24,6 +24,7 @@ from tests.tensor.coreml.test_verify import PARAMS, report
 from tests.tensor.export.world import Stage, world
 
 NAMES = ["halt", "self_eval"]
+HEADED_EXPORT = EXPORT.model_copy(update={"heads": NAMES})
 HEADED = PARAMS.model_copy(update={"heads": NAMES})
 #: random weights: what int8 costs them is of no student
 BOUNDS = {"float32": 1e-5, "fp16": 1e-2, "quantized": 0.1}
@@ -53,7 +54,7 @@ def takes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def made(takes: dict[str, Path], root: Path, kind: str) -> dict[str, Path]:
     of_export, of_convert = KINDS[kind]
     first = Stage(root / "exported", takes)
-    export(takes, EXPORT.model_copy(update=of_export), first)
+    export(takes, HEADED_EXPORT.model_copy(update=of_export), first)
     second = Stage(root / "converted", {"program": first.root / "program"})
     convert({"program": first.root / "program"}, CONVERT.model_copy(update=of_convert), second)
     ports = {port: second.root / port for port in ("package", "float32")}
@@ -121,9 +122,23 @@ def test_a_head_of_another_checkpoint_is_told(plain: dict[str, Path], takes: dic
     save_file(held, file, {"format": "pt"})
     other = {**takes, "checkpoint": tmp_path / "checkpoint"}
     first = Stage(tmp_path / "exported", other)
-    export(other, EXPORT, first)
+    export(other, HEADED_EXPORT, first)
     data = report({**plain, "goldens": first.root / "goldens"}, tmp_path / "seen", HEADED)
     errors = said(data)
     assert errors["quantized halt"] > 0.3
     assert errors["quantized self_eval"] < BOUNDS["quantized"]
     assert all(one["cosine"]["value"] > 0.999 for variant in data["variants"] for one in variant["shapes"])
+
+
+def test_a_package_has_the_heads_that_are_asked_for_and_no_others(takes: dict[str, Path], tmp_path: Path) -> None:
+    stage = Stage(tmp_path / "one", takes)
+    export(takes, EXPORT.model_copy(update={"heads": ["halt"], "prefill": [16]}), stage)
+    assert contracts.heads(contracts.load(stage.root / "program").functions) == ("halt",)
+    assert any("head `self_eval` is left out: student.heads does not name it" in one for one in stage.said)
+
+
+def test_a_head_that_no_checkpoint_has_is_refused(takes: dict[str, Path], tmp_path: Path) -> None:
+    bare = shutil.copytree(takes["checkpoint"], tmp_path / "bare")
+    (bare / FILE).unlink()
+    with pytest.raises(Refusal, match="the checkpoint has no head `halt`"):
+        export({**takes, "checkpoint": bare}, HEADED_EXPORT, Stage(tmp_path / "two", takes))
